@@ -1,0 +1,156 @@
+// Package api serves the REST API, its metrics and its probes, and applies chaos to business routes only.
+package api
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/gin-gonic/gin"
+)
+
+// maxBody bounds every request body, in bytes; the largest valid one is far smaller.
+const maxBody = 64 << 10
+
+// Config is all that New needs. ChaosToken may be empty (chaos is off); the rest
+// is required.
+type Config struct {
+	Version, Revision, Commit, Hostname string
+
+	ChaosToken string
+	Now        func() time.Time
+	Log        *slog.Logger
+}
+
+// API is one instance of the service; two of them share nothing.
+type API struct {
+	cfg     Config
+	items   *store
+	metrics *metrics
+	chaos   *faults
+	ready   atomic.Bool // written by Ready and Drain
+	handler http.Handler
+}
+
+// route is a business route with the statuses it can answer by itself, apart
+// from 4xx. The metrics of these exist at zero before the first request.
+type route struct {
+	method, path string
+	statuses     []int
+	handle       gin.HandlerFunc
+}
+
+// New builds the service, not yet ready.
+func New(cfg Config) (*API, error) {
+	if cfg.Now == nil || cfg.Log == nil {
+		return nil, errors.New("set Now and Log: both are required")
+	}
+	a := &API{cfg: cfg, items: newStore(maxItems), chaos: &faults{now: cfg.Now}}
+	a.metrics = newMetrics(cfg)
+	var err error
+	if a.handler, err = a.router(); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// Handler answers all requests. Safe for concurrent use.
+func (a *API) Handler() http.Handler { return a.handler }
+
+// Ready turns /readyz to 200; call it once the listener is open.
+func (a *API) Ready() { a.ready.Store(true) }
+
+// Drain turns /readyz to 503. Everything else is still served, but each answer
+// asks the client to close its connection.
+func (a *API) Drain() { a.ready.Store(false) }
+
+// routes is the business API: what is counted, and what chaos may touch.
+func (a *API) routes() []route {
+	const get, post, put, del = http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete
+	return []route{
+		{get, "/", []int{200}, a.showVersion},
+		{get, "/api/items", []int{200}, a.listItems},
+		{post, "/api/items", []int{201, 507}, a.createItem},
+		{get, "/api/items/:id", []int{200}, a.showItem},
+		{put, "/api/items/:id", []int{200}, a.replaceItem},
+		{del, "/api/items/:id", []int{204}, a.deleteItem},
+	}
+}
+
+// paths lists the business route templates, each once, in order.
+func (a *API) paths() []string {
+	var paths []string
+	for _, r := range a.routes() {
+		if !slices.Contains(paths, r.path) {
+			paths = append(paths, r.path)
+		}
+	}
+	return paths
+}
+
+// router joins routes and middleware. Counting is outermost, so that it sees the
+// status of recovered panics and injected faults; chaos hangs on the business
+// routes alone, so that it cannot reach probes, metrics or its own switch.
+func (a *API) router() (http.Handler, error) {
+	engine := gin.New()
+	if err := engine.SetTrustedProxies(nil); err != nil { // the audit line names the real peer
+		return nil, fmt.Errorf("trust no proxies: %w", err)
+	}
+	engine.HandleMethodNotAllowed = true
+	engine.RedirectTrailingSlash = false // a redirect would be one more status that is not 2xx
+	engine.Use(a.observe, gin.CustomRecoveryWithWriter(nil, a.recovered), a.limit)
+
+	business := engine.Group("/", a.inject)
+	for _, r := range a.routes() {
+		business.Handle(r.method, r.path, r.handle)
+		for _, status := range append([]int{500, 503}, r.statuses...) {
+			a.metrics.expect(r.method, r.path, status)
+		}
+	}
+
+	engine.GET("/healthz", func(c *gin.Context) { c.JSON(http.StatusOK, gin.H{"status": "alive"}) })
+	engine.GET("/readyz", a.showReady)
+	engine.GET("/metrics", gin.WrapH(a.metrics.handler(a.cfg.Log)))
+	if a.cfg.ChaosToken != "" {
+		door := engine.Group("/chaos", a.authorize)
+		door.GET("", a.showChaos)
+		door.PUT("", a.setChaos)
+		door.DELETE("", a.clearChaos)
+	}
+	engine.NoRoute(func(c *gin.Context) { a.fail(c, errNoRoute) })
+	engine.NoMethod(func(c *gin.Context) { a.fail(c, errNoMethod) })
+	return engine, nil
+}
+
+// limit bounds the body, and while draining ends the connection with the answer.
+func (a *API) limit(c *gin.Context) {
+	c.Request.Body = http.MaxBytesReader(c.Writer, c.Request.Body, maxBody)
+	if !a.ready.Load() {
+		c.Header("Connection", "close")
+	}
+}
+
+// recovered answers for a handler that panicked: the client learns nothing but 500.
+func (a *API) recovered(c *gin.Context, cause any) {
+	a.cfg.Log.Error("handler panicked", "path", c.FullPath(), "cause", cause, "stack", string(debug.Stack()))
+	refuse(c, http.StatusInternalServerError, "", "")
+}
+
+func (a *API) showVersion(c *gin.Context) {
+	c.JSON(http.StatusOK, gin.H{
+		"version": a.cfg.Version, "revision": a.cfg.Revision, "commit": a.cfg.Commit, "hostname": a.cfg.Hostname,
+	})
+}
+
+func (a *API) showReady(c *gin.Context) {
+	if !a.ready.Load() {
+		a.fail(c, errDraining)
+		return
+	}
+	c.JSON(http.StatusOK, gin.H{"status": "ready"})
+}

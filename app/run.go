@@ -1,0 +1,189 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/alecthomas/kong"
+	"github.com/gin-gonic/gin"
+
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/app/internal/api"
+)
+
+// cli is the whole configuration: flags, each with its environment fallback.
+type cli struct {
+	Serve   serveCmd `cmd:"" default:"withargs" help:"Serve the API until SIGTERM (default)."`
+	Check   checkCmd `cmd:"" help:"Fetch a URL once; exit 0 when the answer is 2xx."`
+	Version struct{} `cmd:"" help:"Print version and commit."`
+}
+
+type serveCmd struct {
+	Listen          string        `env:"APP_LISTEN" default:":8080" help:"Address for the API, probes and metrics."`
+	ChaosTokenFile  string        `env:"APP_CHAOS_TOKEN_FILE" help:"File with the bearer token of /chaos; chaos is off when unset."`
+	Chaos           string        `env:"CHAOS" help:"Chaos plan (JSON) active from the start; its ttl counts from there."`
+	Revision        string        `env:"REVISION" default:"none" help:"Revision shown in deployment_version (pod-template-hash)."`
+	DrainGrace      time.Duration `env:"APP_DRAIN_GRACE" default:"1s" help:"How long to go on serving, unready, after SIGTERM."`
+	ShutdownTimeout time.Duration `env:"APP_SHUTDOWN_TIMEOUT" default:"20s" help:"Longest wait for requests in flight after that."`
+	LogLevel        slog.Level    `env:"LOG_LEVEL" default:"info" help:"debug, info, warn or error."`
+}
+
+type checkCmd struct {
+	URL     string        `arg:"" help:"What to fetch."`
+	Timeout time.Duration `default:"10s" help:"Longest wait for the answer."`
+}
+
+// run is the program: parse, choose the command, return why it ended. It ends
+// without an error when ctx does.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	var c cli
+	shown := false // --help was printed: Kong would go on and run the default command
+	parser, err := kong.New(&c, kong.Name("app"), kong.Description("The REST API that a rollout releases."),
+		kong.Writers(stdout, stderr), kong.Exit(func(int) { shown = true }))
+	if err != nil {
+		return fmt.Errorf("build command line: %w", err)
+	}
+	parsed, err := parser.Parse(args)
+	switch {
+	case shown:
+		return nil
+	case err != nil:
+		return fmt.Errorf("%w (see app --help)", err)
+	}
+	switch parsed.Command() {
+	case "check <url>":
+		return check(ctx, c.Check, stdout)
+	case "version":
+		fmt.Fprintf(stdout, "app %s (%s)\n", version, commit)
+		return nil
+	default:
+		return serve(ctx, c.Serve, stderr)
+	}
+}
+
+// serve wires everything in dependency order and blocks until ctx ends and the
+// requests in flight are answered.
+func serve(ctx context.Context, cfg serveCmd, stderr io.Writer) error {
+	log := slog.New(slog.NewJSONHandler(stderr, &slog.HandlerOptions{Level: cfg.LogLevel})).With("component", "app")
+
+	token, err := readToken(cfg.ChaosTokenFile)
+	if err != nil {
+		return err
+	}
+	hostname, err := os.Hostname()
+	if err != nil {
+		return fmt.Errorf("read host name: %w", err)
+	}
+
+	gin.SetMode(gin.ReleaseMode) // else Gin prints its routes to standard output
+	service, err := api.New(api.Config{
+		Version: version, Commit: commit, Revision: cfg.Revision, Hostname: hostname,
+		ChaosToken: token, Now: time.Now, Log: log,
+	})
+	if err != nil {
+		return fmt.Errorf("build api: %w", err)
+	}
+	if cfg.Chaos != "" {
+		if err := service.StartChaos([]byte(cfg.Chaos)); err != nil {
+			return fmt.Errorf("apply start-up plan from CHAOS: %w", err)
+		}
+	}
+
+	server := &http.Server{
+		Handler:           service.Handler(),
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       15 * time.Second,
+		WriteTimeout:      60 * time.Second,  // above the longest latency a plan may ask for (30 s)
+		IdleTimeout:       120 * time.Second, // above NGINX's keep-alive (60 s): it closes first, no request meets a closing connection
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}
+	var listen net.ListenConfig
+	listener, err := listen.Listen(ctx, "tcp", cfg.Listen)
+	if err != nil {
+		return fmt.Errorf("listen on %s: %w", cfg.Listen, err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+	service.Ready()
+	log.Info("listening", "addr", listener.Addr().String(), "version", version, "commit", commit,
+		"revision", cfg.Revision, "chaos", token != "", "drainGrace", cfg.DrainGrace.String(),
+		"shutdownTimeout", cfg.ShutdownTimeout.String())
+
+	select {
+	case err := <-served:
+		return fmt.Errorf("serve on %s: %w", listener.Addr(), err)
+	case <-ctx.Done():
+	}
+	return drain(service, server, served, cfg, log)
+}
+
+// drain ends the server without losing a request. First it stops being ready and
+// goes on serving, each answer closing its connection, so that busy keep-alive
+// connections end between two requests and not under one; then it stops listening
+// and waits for what is in flight.
+func drain(service *api.API, server *http.Server, served <-chan error, cfg serveCmd, log *slog.Logger) error {
+	service.Drain()
+	log.Info("draining")
+	select {
+	case err := <-served:
+		return fmt.Errorf("serve while draining: %w", err)
+	case <-time.After(cfg.DrainGrace):
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), cfg.ShutdownTimeout)
+	defer cancel()
+	if err := server.Shutdown(ctx); err != nil {
+		// The deadline has passed: cut what is left and say so.
+		return errors.Join(fmt.Errorf("wait %s for requests in flight: %w", cfg.ShutdownTimeout, err), server.Close())
+	}
+	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("stop serving: %w", err)
+	}
+	log.Info("stopped")
+	return nil
+}
+
+// readToken returns the token in path without surrounding white space, and ""
+// when no path is given.
+func readToken(path string) (string, error) {
+	if path == "" {
+		return "", nil
+	}
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return "", fmt.Errorf("read chaos token: %w", err)
+	}
+	token := strings.TrimSpace(string(raw))
+	if token == "" {
+		return "", fmt.Errorf("read chaos token: %s is empty; put a token in it or unset APP_CHAOS_TOKEN_FILE", path)
+	}
+	return token, nil
+}
+
+// check is the chart's test: images without a shell have no curl.
+func check(ctx context.Context, cfg checkCmd, stdout io.Writer) error {
+	ctx, cancel := context.WithTimeout(ctx, cfg.Timeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, cfg.URL, nil)
+	if err != nil {
+		return fmt.Errorf("check %s: %w", cfg.URL, err)
+	}
+	client := http.Client{Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true}}
+	res, err := client.Do(req)
+	if err != nil {
+		return fmt.Errorf("check: %w", err)
+	}
+	defer res.Body.Close()
+	if res.StatusCode < 200 || res.StatusCode > 299 {
+		return fmt.Errorf("check %s: got %s, want 2xx", cfg.URL, res.Status)
+	}
+	fmt.Fprintf(stdout, "%s %s\n", cfg.URL, res.Status)
+	return nil
+}
