@@ -1,0 +1,407 @@
+package keeper_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/count"
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/keeper"
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/policy"
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/rollout"
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/store"
+)
+
+// cluster is a Canary whose state the test moves.
+type cluster struct {
+	mu     sync.Mutex
+	canary rollout.Canary
+	gone   bool
+}
+
+func (c *cluster) Synced() bool { return true }
+
+func (c *cluster) Canaries() ([]rollout.Canary, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.gone {
+		return nil, nil
+	}
+	return []rollout.Canary{c.canary}, nil
+}
+
+// house is a keeper on a real ledger, a real meter and real pods, with a clock that the test moves.
+type house struct {
+	t       *testing.T
+	dir     string
+	cluster *cluster
+	now     time.Time
+	store   *store.Store
+	keeper  *keeper.Keeper
+	good    atomic.Int64 // of the canary pod
+	bad     atomic.Int64
+}
+
+var key = rollout.Key{Namespace: "demo", Name: "podinfo"}
+
+func newHouse(t *testing.T) *house {
+	h := &house{t: t, dir: t.TempDir(), cluster: &cluster{}, now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}
+	h.cluster.canary = rollout.Canary{Key: key, Phase: rollout.Succeeded, Policy: "lab", Revision: revision("v1"), Stable: revision("p1")}
+	h.open()
+	return h
+}
+
+func revision(hash string) rollout.Revision {
+	return rollout.Revision{Hash: hash, Image: "registry.example/app:" + hash}
+}
+
+func (h *house) open() {
+	var err error
+	if h.store, err = store.Open(h.t.Context(), filepath.Join(h.dir, "gatekeeper.db")); err != nil {
+		h.t.Fatal(err)
+	}
+	h.t.Cleanup(func() { _ = h.store.Close() })
+	lab := policy.Default()
+	lab.Name, lab.Bake = "lab", policy.Bake{First: 20 * time.Second, Step: 10 * time.Second}
+	h.keeper, err = keeper.New(h.t.Context(), keeper.Config{
+		Cluster: h.cluster, Meter: count.New(time.Second), Ledger: h.store,
+		Append:   store.ReportFile(h.reportFile()).Append,
+		Policies: map[string]policy.Rules{"lab": lab, "default": policy.Default()},
+		Metrics:  keeper.NewMetrics(prometheus.NewRegistry()),
+		Log:      slog.New(slog.DiscardHandler), Now: func() time.Time { return h.now },
+	})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+func (h *house) reportFile() string { return filepath.Join(h.dir, "deployment_report.md") }
+
+// restart ends the process without a word and starts the next one on the same volume.
+func (h *house) restart() {
+	if err := h.store.Close(); err != nil {
+		h.t.Fatal(err)
+	}
+	h.open()
+}
+
+// release lets Flagger detect a revision, with one canary pod that answers.
+func (h *house) release(hash string) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintf(w, "http_requests_total{status=\"200\"} %d\nhttp_requests_total{status=\"500\"} %d\n", h.good.Load(), h.bad.Load())
+	}))
+	h.t.Cleanup(server.Close)
+	h.good.Store(0)
+	h.bad.Store(0)
+	h.set(func(c *rollout.Canary) {
+		c.Phase, c.Revision, c.Weight = rollout.Progressing, revision(hash), 0
+		c.Pods = []rollout.Pod{{UID: hash, Name: hash, Address: strings.TrimPrefix(server.URL, "http://"), Path: "/metrics", Track: rollout.TrackCanary, Hash: hash, Ready: true, CreatedAt: h.now}}
+	})
+}
+
+func (h *house) set(change func(c *rollout.Canary)) {
+	h.cluster.mu.Lock()
+	defer h.cluster.mu.Unlock()
+	change(&h.cluster.canary)
+}
+
+func (h *house) weight(w int) { h.set(func(c *rollout.Canary) { c.Weight = w }) }
+
+// pass lets seconds go by, with an evaluation at each and responses of the canary in each.
+func (h *house) pass(seconds int, good, bad int64) {
+	h.t.Helper()
+	for range seconds {
+		h.now = h.now.Add(time.Second)
+		h.good.Add(good)
+		h.bad.Add(bad)
+		if err := h.keeper.Tick(h.t.Context()); err != nil {
+			h.t.Fatal(err)
+		}
+	}
+}
+
+func (h *house) want(hook rollout.Hook, yes bool) {
+	h.t.Helper()
+	got, why, err := h.keeper.Ask(hook, key)
+	if err != nil || got != yes {
+		h.t.Fatalf("%s: %v %q %v, want %v", hook, got, why, err, yes)
+	}
+}
+
+// ends lets Flagger bring the Canary to rest and tell of it, and returns the newest rollout once it is reported.
+func (h *house) ends(phase rollout.Phase) rollout.Rollout {
+	h.t.Helper()
+	h.set(func(c *rollout.Canary) { c.Phase, c.Weight, c.Pods = phase, 0, nil })
+	if err := h.keeper.Finished(h.t.Context(), key, phase); err != nil {
+		h.t.Fatal(err)
+	}
+	h.pass(2, 0, 0)
+	return h.newest()
+}
+
+func (h *house) newest() rollout.Rollout {
+	h.t.Helper()
+	all := h.all()
+	if len(all) == 0 {
+		h.t.Fatal("no rollout was recorded")
+	}
+	return all[0]
+}
+
+func (h *house) all() []rollout.Rollout {
+	all, err := h.store.List(h.t.Context(), key.String(), 100)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return all
+}
+
+// wantNews compares what people were told, in order.
+func (h *house) wantNews(want ...rollout.Happening) {
+	h.t.Helper()
+	due, err := h.store.Due(h.t.Context(), h.now)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	var got []rollout.Happening
+	for _, m := range due {
+		got = append(got, m.News.Event)
+	}
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		h.t.Errorf("people were told %v, want %v", got, want)
+	}
+}
+
+func (h *house) wantOneEntry() {
+	h.t.Helper()
+	text, err := os.ReadFile(h.reportFile())
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	if got := strings.Count(string(text), "<!-- rollout "); got != 1 {
+		h.t.Errorf("the report has %d entries, want 1", got)
+	}
+}
+
+func TestAGoodReleaseGoesUpStepByStepAndIsPromoted(t *testing.T) {
+	h := newHouse(t)
+	h.pass(3, 0, 0)
+	h.want(rollout.ConfirmRollout, true)
+	h.release("v2")
+	h.pass(2, 0, 0)
+	h.want(rollout.PreRollout, true)
+	h.want(rollout.ConfirmTrafficIncrease, true) // to the first weight
+
+	h.weight(10)
+	h.pass(20, 20, 0)
+	h.want(rollout.ConfirmTrafficIncrease, false) // the 20th second is not over
+	h.pass(1, 20, 0)
+	h.want(rollout.ConfirmTrafficIncrease, true)
+	h.weight(100)
+	h.pass(10, 20, 0)
+	h.want(rollout.ConfirmPromotion, false)
+	h.pass(1, 20, 0)
+	h.want(rollout.ConfirmPromotion, true)
+	h.want(rollout.Rollback, false)
+
+	h.set(func(c *rollout.Canary) { c.Phase = rollout.Promoting })
+	h.pass(3, 20, 0)
+	r := h.ends(rollout.Succeeded)
+	if r.Result != rollout.Promoted || !r.Reported || r.Latest.Canary != (rollout.Counts{Good: 20 * 35}) || len(r.Steps) != 2 {
+		t.Errorf("got %+v", r)
+	}
+	h.wantNews(rollout.HasStarted, rollout.HasPromoted)
+	h.wantOneEntry()
+}
+
+func TestABadReleaseIsRolledBackAndTold(t *testing.T) {
+	h := newHouse(t)
+	h.release("v2")
+	h.pass(2, 0, 0)
+	h.weight(10)
+	h.pass(11, 20, 5)
+	h.want(rollout.Rollback, false) // 275 requests, 300 are needed
+	h.pass(1, 20, 5)
+	h.want(rollout.Rollback, true)
+	h.want(rollout.ConfirmTrafficIncrease, false)
+	h.want(rollout.ConfirmPromotion, false)
+	h.pass(60, 1000, 0) // later success does not undo it
+	h.want(rollout.Rollback, true)
+
+	r := h.ends(rollout.Failed)
+	if r.Result != rollout.RolledBack || r.Verdict.Outcome != rollout.Fail {
+		t.Errorf("got %+v", r)
+	}
+	h.wantNews(rollout.HasStarted, rollout.HasRolledBack)
+	h.wantOneEntry()
+	h.want(rollout.Rollback, false) // it is over
+}
+
+func TestARestartForgetsNothing(t *testing.T) {
+	h := newHouse(t)
+	h.release("v2")
+	h.pass(2, 0, 0)
+	h.weight(10)
+	h.pass(8, 20, 5)
+	h.restart()
+	h.wantUnknown(rollout.ConfirmTrafficIncrease) // before the first tick the Canary is not known: no
+	h.now = h.now.Add(3 * time.Second)
+	h.good.Add(60)
+	h.bad.Add(15) // responses while nobody looked
+	h.pass(1, 20, 5)
+	h.want(rollout.Rollback, true)
+	h.restart() // a fail survives too
+	h.pass(1, 0, 0)
+	h.want(rollout.Rollback, true)
+
+	r := h.ends(rollout.Failed)
+	if r.Latest.Canary != (rollout.Counts{Good: 240, Bad: 60}) {
+		t.Errorf("counted %+v, want 240 good and 60 bad", r.Latest.Canary)
+	}
+	if len(h.all()) != 1 {
+		t.Errorf("%d rollouts, want 1", len(h.all()))
+	}
+	h.restart()
+	h.pass(3, 0, 0)
+	h.wantOneEntry()
+	h.wantNews(rollout.HasStarted, rollout.HasRolledBack)
+}
+
+// wantUnknown asks about a Canary that the keeper has not seen yet.
+func (h *house) wantUnknown(hook rollout.Hook) {
+	h.t.Helper()
+	if yes, _, err := h.keeper.Ask(hook, key); yes || !errors.Is(err, rollout.ErrUnknownCanary) {
+		h.t.Fatalf("%s: %v %v, want an unknown Canary", hook, yes, err)
+	}
+}
+
+func TestALostPostRolloutIsMadeUpForByTheCanarysStatus(t *testing.T) {
+	h := newHouse(t)
+	h.release("v2")
+	h.pass(2, 0, 0)
+	h.weight(10)
+	h.pass(5, 20, 0)
+	h.set(func(c *rollout.Canary) { c.Phase, c.Weight, c.Pods = rollout.Failed, 0, nil })
+	h.pass(2, 0, 0)
+	r := h.newest()
+	if r.Result != rollout.RolledBack || !strings.Contains(r.Summary(), "by Flagger itself") {
+		t.Errorf("got %s: %s", r.Result, r.Summary())
+	}
+	h.wantOneEntry()
+}
+
+func TestAPhaseThatLagsBehindThePostRolloutOpensNothing(t *testing.T) {
+	h := newHouse(t)
+	h.release("v2")
+	h.pass(2, 0, 0)
+	if err := h.keeper.Finished(t.Context(), key, rollout.Failed); err != nil {
+		t.Fatal(err)
+	}
+	h.pass(5, 0, 0) // the watch still says Progressing
+	if len(h.all()) != 1 {
+		t.Errorf("%d rollouts, want 1", len(h.all()))
+	}
+	h.set(func(c *rollout.Canary) { c.Phase = rollout.Failed })
+	h.pass(1, 0, 0)
+	h.release("v2") // the same revision once more, for good reasons
+	h.pass(2, 0, 0)
+	if len(h.all()) != 2 {
+		t.Errorf("%d rollouts, want 2", len(h.all()))
+	}
+}
+
+func TestANewRevisionSupersedesAndIsJudgedOnItsOwnCounts(t *testing.T) {
+	h := newHouse(t)
+	h.release("v2")
+	h.pass(2, 0, 0)
+	h.weight(10)
+	h.pass(12, 20, 5)
+	h.want(rollout.Rollback, true)
+	h.release("v3")
+	h.pass(1, 0, 0)
+	h.pass(1, 0, 0)
+	h.want(rollout.Rollback, false)
+	h.weight(10)
+	h.pass(1, 20, 0)
+	all := h.all()
+	if len(all) != 2 || all[1].Result != rollout.Superseded || all[0].Latest.Canary != (rollout.Counts{Good: 20}) {
+		t.Errorf("got %+v", all)
+	}
+	h.wantNews(rollout.HasStarted, rollout.HasSuperseded, rollout.HasStarted)
+}
+
+func TestTheLastResponsesAreWaitedFor(t *testing.T) {
+	h := newHouse(t)
+	h.release("v2")
+	h.pass(2, 0, 0)
+	h.weight(10)
+	h.pass(5, 20, 0)
+	h.set(func(c *rollout.Canary) { c.Phase, c.Weight, c.Pods[0].Terminating = rollout.Failed, 0, true })
+	h.pass(3, 1, 0)
+	if h.newest().Reported {
+		t.Fatal("the report was closed while a canary pod still answered")
+	}
+	h.set(func(c *rollout.Canary) { c.Pods = nil })
+	h.pass(1, 0, 0)
+	if r := h.newest(); !r.Reported || r.Latest.Canary.Good != 103 {
+		t.Errorf("reported %v, counted %+v, want 103", r.Reported, r.Latest.Canary)
+	}
+}
+
+func TestFlaggersEventsMakeTheTimeline(t *testing.T) {
+	h := newHouse(t)
+	h.release("v2")
+	h.pass(2, 0, 0)
+	for _, text := range []string{"Advance podinfo.demo canary weight 10", "Rollback hook abort not signaling a rollback", "Confirm-traffic-increase check step passed"} {
+		if err := h.keeper.Heard(t.Context(), key, text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	line, err := json.Marshal(h.newest().Timeline)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(line), "canary weight 10") || strings.Contains(string(line), "not signaling") || strings.Contains(string(line), "check step") {
+		t.Errorf("timeline %s", line)
+	}
+}
+
+func TestADeletedCanaryEndsItsRollout(t *testing.T) {
+	h := newHouse(t)
+	h.release("v2")
+	h.pass(2, 0, 0)
+	h.cluster.mu.Lock()
+	h.cluster.gone = true
+	h.cluster.mu.Unlock()
+	h.pass(2, 0, 0)
+	if r := h.newest(); r.Result != rollout.Aborted || !r.Reported {
+		t.Errorf("got %s, reported %v", r.Result, r.Reported)
+	}
+}
+
+func TestHealthy(t *testing.T) {
+	h := newHouse(t)
+	if err := h.keeper.Healthy(10 * time.Second); err == nil {
+		t.Error("healthy before the first evaluation")
+	}
+	h.pass(1, 0, 0)
+	if err := h.keeper.Healthy(10 * time.Second); err != nil {
+		t.Error(err)
+	}
+	h.now = h.now.Add(11 * time.Second)
+	if err := h.keeper.Healthy(10 * time.Second); err == nil {
+		t.Error("healthy though the evaluator stands still")
+	}
+}

@@ -1,0 +1,274 @@
+// Package kube watches Canaries, their Deployments, pods and ingresses, and says how each Canary stands now.
+package kube
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sort"
+	"strconv"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/dynamic/dynamicinformer"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	appslisters "k8s.io/client-go/listers/apps/v1"
+	corelisters "k8s.io/client-go/listers/core/v1"
+	netlisters "k8s.io/client-go/listers/networking/v1"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/rollout"
+)
+
+const (
+	deployIDAnnotation = "rollout.monitoring/deploy-id"
+	weightAnnotation   = "nginx.ingress.kubernetes.io/canary-weight"
+	revisionAnnotation = "deployment.kubernetes.io/revision"
+	portAnnotation     = "prometheus.io/port"
+	pathAnnotation     = "prometheus.io/path"
+)
+
+// Cluster answers from watched copies, never by asking the API server. Run must be under way.
+type Cluster struct {
+	core     informers.SharedInformerFactory
+	dynamic  dynamicinformer.DynamicSharedInformerFactory
+	synced   []cache.InformerSynced
+	canaries cache.GenericLister
+	deploys  appslisters.DeploymentLister
+	sets     appslisters.ReplicaSetLister
+	pods     corelisters.PodLister
+	ingress  netlisters.IngressLister
+}
+
+// Config finds the way to the API server: the kubeconfig file when one is given, else the pod's service account.
+func Config(kubeconfig string) (*rest.Config, error) {
+	if kubeconfig == "" {
+		cfg, err := rest.InClusterConfig()
+		if err != nil {
+			return nil, fmt.Errorf("find the cluster: %w; outside a cluster give --kubeconfig", err)
+		}
+		return cfg, nil
+	}
+	cfg, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+	if err != nil {
+		return nil, fmt.Errorf("read kubeconfig: %w", err)
+	}
+	return cfg, nil
+}
+
+// New prepares the watches.
+func New(cfg *rest.Config) (*Cluster, error) {
+	client, err := kubernetes.NewForConfig(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("connect to cluster: %w", err)
+	}
+	dyn, err := dynamic.NewForConfig(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("connect to cluster: %w", err)
+	}
+	c := &Cluster{
+		core:    informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithTransform(slim)),
+		dynamic: dynamicinformer.NewDynamicSharedInformerFactory(dyn, 0),
+	}
+	canaries := c.dynamic.ForResource(schema.GroupVersionResource{Group: "flagger.app", Version: "v1beta1", Resource: "canaries"})
+	deploys, sets := c.core.Apps().V1().Deployments(), c.core.Apps().V1().ReplicaSets()
+	pods, ingress := c.core.Core().V1().Pods(), c.core.Networking().V1().Ingresses()
+	c.canaries, c.deploys, c.sets, c.pods, c.ingress = canaries.Lister(), deploys.Lister(), sets.Lister(), pods.Lister(), ingress.Lister()
+	for _, i := range []interface {
+		Informer() cache.SharedIndexInformer
+	}{canaries, deploys, sets, pods, ingress} {
+		c.synced = append(c.synced, i.Informer().HasSynced)
+	}
+	return c, nil
+}
+
+// slim drops what nobody here reads: the bookkeeping of server-side apply is most of an object's size.
+func slim(obj any) (any, error) {
+	if m, err := meta.Accessor(obj); err == nil {
+		m.SetManagedFields(nil)
+	}
+	return obj, nil
+}
+
+// Run watches until ctx ends.
+func (c *Cluster) Run(ctx context.Context) error {
+	c.core.Start(ctx.Done())
+	c.dynamic.Start(ctx.Done())
+	<-ctx.Done()
+	c.core.Shutdown()
+	c.dynamic.Shutdown()
+	return nil
+}
+
+// Synced reports whether every watch has its first full copy. Before that nothing must be concluded from absence.
+func (c *Cluster) Synced() bool {
+	for _, synced := range c.synced {
+		if !synced() {
+			return false
+		}
+	}
+	return true
+}
+
+// Canaries returns how every Canary stands, in the order of their names. A Canary whose target does not exist yet has
+// no revision and no pods.
+func (c *Cluster) Canaries() ([]rollout.Canary, error) {
+	objects, err := c.canaries.List(labels.Everything())
+	if err != nil {
+		return nil, fmt.Errorf("list canaries: %w", err)
+	}
+	all := make([]rollout.Canary, 0, len(objects))
+	for _, o := range objects {
+		object, ok := o.(*unstructured.Unstructured)
+		if !ok {
+			return nil, fmt.Errorf("list canaries: unexpected type %T", o)
+		}
+		canary, err := c.read(object.Object)
+		if err != nil {
+			return nil, fmt.Errorf("read canary %s/%s: %w", object.GetNamespace(), object.GetName(), err)
+		}
+		all = append(all, canary)
+	}
+	sort.Slice(all, func(i, j int) bool { return all[i].Key.String() < all[j].Key.String() })
+	return all, nil
+}
+
+// read gathers what belongs to one Canary. Only what cannot be listed at all is an error; what is not there is empty.
+func (c *Cluster) read(o map[string]any) (rollout.Canary, error) {
+	canary := rollout.Canary{
+		Key:    rollout.Key{Namespace: text(o, "metadata", "namespace"), Name: text(o, "metadata", "name")},
+		Phase:  rollout.Phase(text(o, "status", "phase")),
+		Policy: policyName(o),
+	}
+	weight, _, _ := unstructured.NestedInt64(o, "status", "canaryWeight")
+	canary.Weight = int(weight)
+	ns, target := canary.Key.Namespace, text(o, "spec", "targetRef", "name")
+	if name := text(o, "spec", "ingressRef", "name"); name != "" {
+		canary.Weight = c.liveWeight(ns, name, canary.Weight)
+	}
+	var revisionPods, stablePods []rollout.Pod
+	var errCanary, errPrimary error
+	canary.Revision, revisionPods, errCanary = c.version(ns, target, rollout.TrackCanary)
+	canary.Stable, stablePods, errPrimary = c.version(ns, target+"-primary", rollout.TrackPrimary)
+	canary.Pods = append(revisionPods, stablePods...)
+	return canary, errors.Join(errCanary, errPrimary)
+}
+
+// liveWeight reads the weight where Flagger's nginx router writes it; status.canaryWeight is 0 while a promotion waits
+// though all traffic goes to the canary (flagger-facts §0.14).
+func (c *Cluster) liveWeight(ns, ingress string, status int) int {
+	i, err := c.ingress.Ingresses(ns).Get(ingress + "-canary")
+	if err != nil {
+		return status
+	}
+	weight, err := strconv.Atoi(i.Annotations[weightAnnotation])
+	if err != nil {
+		return status
+	}
+	return weight
+}
+
+// version reads the current revision of a Deployment and the pods of all its revisions.
+func (c *Cluster) version(ns, name string, track rollout.Track) (rollout.Revision, []rollout.Pod, error) {
+	d, err := c.deploys.Deployments(ns).Get(name)
+	if apierrors.IsNotFound(err) {
+		return rollout.Revision{}, nil, nil
+	}
+	if err != nil {
+		return rollout.Revision{}, nil, fmt.Errorf("read deployment %s: %w", name, err)
+	}
+	rev, err := c.revision(d)
+	if err != nil {
+		return rollout.Revision{}, nil, err
+	}
+	selector, err := metav1.LabelSelectorAsSelector(d.Spec.Selector)
+	if err != nil {
+		return rollout.Revision{}, nil, fmt.Errorf("selector of deployment %s: %w", name, err)
+	}
+	list, err := c.pods.Pods(ns).List(selector)
+	if err != nil {
+		return rollout.Revision{}, nil, fmt.Errorf("list pods of %s: %w", name, err)
+	}
+	var pods []rollout.Pod
+	for _, p := range list {
+		if p.Status.Phase == corev1.PodPending || p.Status.Phase == corev1.PodRunning {
+			pods = append(pods, pod(p, track))
+		}
+	}
+	return rev, pods, nil
+}
+
+// revision is the Deployment's newest ReplicaSet; the zero Revision while the Deployment controller has not made it yet.
+func (c *Cluster) revision(d *appsv1.Deployment) (rollout.Revision, error) {
+	if d.Status.ObservedGeneration < d.Generation {
+		return rollout.Revision{}, nil
+	}
+	sets, err := c.sets.ReplicaSets(d.Namespace).List(labels.Everything())
+	if err != nil {
+		return rollout.Revision{}, fmt.Errorf("list replica sets of %s: %w", d.Name, err)
+	}
+	for _, rs := range sets {
+		if metav1.IsControlledBy(rs, d) && rs.Annotations[revisionAnnotation] == d.Annotations[revisionAnnotation] {
+			rev := rollout.Revision{
+				Hash:     rs.Labels[appsv1.DefaultDeploymentUniqueLabelKey],
+				DeployID: rs.Spec.Template.Annotations[deployIDAnnotation],
+			}
+			if containers := rs.Spec.Template.Spec.Containers; len(containers) > 0 {
+				rev.Image = containers[0].Image
+			}
+			return rev, nil
+		}
+	}
+	return rollout.Revision{}, nil
+}
+
+func pod(p *corev1.Pod, track rollout.Track) rollout.Pod {
+	out := rollout.Pod{
+		UID: string(p.UID), Name: p.Name, Track: track,
+		Hash:        p.Labels[appsv1.DefaultDeploymentUniqueLabelKey],
+		Path:        cmp.Or(p.Annotations[pathAnnotation], "/metrics"),
+		CreatedAt:   p.CreationTimestamp.Time,
+		Terminating: p.DeletionTimestamp != nil,
+	}
+	if p.Status.PodIP != "" {
+		out.Address = net.JoinHostPort(p.Status.PodIP, cmp.Or(p.Annotations[portAnnotation], "8080"))
+	}
+	for _, cond := range p.Status.Conditions {
+		if cond.Type == corev1.PodReady {
+			out.Ready = cond.Status == corev1.ConditionTrue
+		}
+	}
+	return out
+}
+
+// policyName is the policy that the Canary's own hooks name in their metadata.
+func policyName(o map[string]any) string {
+	hooks, _, _ := unstructured.NestedSlice(o, "spec", "analysis", "webhooks")
+	for _, h := range hooks {
+		hook, ok := h.(map[string]any)
+		if !ok {
+			continue
+		}
+		if name := text(hook, "metadata", "policy"); name != "" {
+			return name
+		}
+	}
+	return "default"
+}
+
+func text(o map[string]any, path ...string) string {
+	s, _, _ := unstructured.NestedString(o, path...)
+	return s
+}

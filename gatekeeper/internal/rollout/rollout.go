@@ -1,0 +1,348 @@
+// Package rollout holds the words of the house: Canary, Revision, Pod, Tick, Step, Verdict and Rollout, and how a Rollout changes.
+package rollout
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// ErrUnknownCanary is returned when a hook names a Canary that the cluster does not have.
+var ErrUnknownCanary = errors.New("unknown canary")
+
+// ErrNotFound is returned when no Rollout has the asked id.
+var ErrNotFound = errors.New("rollout not found")
+
+// Key names one Canary object in the cluster.
+type Key struct {
+	Namespace string `json:"namespace"`
+	Name      string `json:"name"`
+}
+
+func (k Key) String() string { return k.Namespace + "/" + k.Name }
+
+// Revision is what is released. Hash is the pod-template-hash of the Deployment's current ReplicaSet; DeployID is the
+// pod template's rollout.monitoring/deploy-id annotation and may be empty.
+type Revision struct {
+	Hash     string `json:"hash"`
+	DeployID string `json:"deployId"`
+	Image    string `json:"image"`
+}
+
+// Tag is the image's tag or digest, for people; "" when the image names neither.
+func (r Revision) Tag() string {
+	name := r.Image[strings.LastIndex(r.Image, "/")+1:]
+	if _, digest, ok := strings.Cut(name, "@"); ok {
+		return digest
+	}
+	_, tag, _ := strings.Cut(name, ":")
+	return tag
+}
+
+// Phase is Flagger's word for where a Canary is (pkg/apis/flagger/v1beta1/status.go).
+type Phase string
+
+// The phases of Flagger 1.44.
+const (
+	Initializing     Phase = "Initializing"
+	Initialized      Phase = "Initialized"
+	Waiting          Phase = "Waiting"
+	Progressing      Phase = "Progressing"
+	WaitingPromotion Phase = "WaitingPromotion"
+	Promoting        Phase = "Promoting"
+	Finalising       Phase = "Finalising"
+	Succeeded        Phase = "Succeeded"
+	Failed           Phase = "Failed"
+)
+
+// UnderWay reports whether a new revision is being looked at or moved in this phase.
+func (p Phase) UnderWay() bool {
+	switch p {
+	case Waiting, Progressing, WaitingPromotion, Promoting, Finalising:
+		return true
+	default:
+		return false
+	}
+}
+
+// Analysed reports whether Flagger still asks for verdicts in this phase; from Promoting on it does not.
+func (p Phase) Analysed() bool {
+	return p == Waiting || p == Progressing || p == WaitingPromotion
+}
+
+// Track says which of the two versions a pod runs.
+type Track string
+
+// The two versions that Flagger keeps apart.
+const (
+	TrackCanary  Track = "canary"
+	TrackPrimary Track = "primary"
+)
+
+// Pod is one place where responses are counted.
+type Pod struct {
+	UID         string
+	Name        string
+	Address     string // host:port of its metrics
+	Path        string // URL path of its metrics
+	Track       Track
+	Hash        string // pod-template-hash it runs
+	CreatedAt   time.Time
+	Ready       bool
+	Terminating bool
+}
+
+// Canary is what the cluster says of one Canary object at one moment.
+type Canary struct {
+	Key      Key
+	Phase    Phase
+	Weight   int // percent of traffic that goes to the canary now
+	Policy   string
+	Revision Revision // of the target, to be released
+	Stable   Revision // of the primary
+	Pods     []Pod
+}
+
+// Counts are responses, split by the SLI.
+type Counts struct {
+	Good uint64 `json:"good"`
+	Bad  uint64 `json:"bad"`
+}
+
+// Total is the number of responses.
+func (c Counts) Total() uint64 { return c.Good + c.Bad }
+
+// ErrorRate is the share of responses that are not good, in percent, 0 when there are none.
+func (c Counts) ErrorRate() float64 {
+	if c.Total() == 0 {
+		return 0
+	}
+	return 100 * float64(c.Bad) / float64(c.Total())
+}
+
+// Add gives the sum of both.
+func (c Counts) Add(o Counts) Counts { return Counts{c.Good + o.Good, c.Bad + o.Bad} }
+
+// Sub gives what c has beyond o. Cumulative counts never shrink, so a smaller c means 0, not an underflow.
+func (c Counts) Sub(o Counts) Counts {
+	return Counts{c.Good - min(o.Good, c.Good), c.Bad - min(o.Bad, c.Bad)}
+}
+
+// Tick is the evidence at one moment: counts since the rollout's first traffic.
+type Tick struct {
+	At        time.Time     `json:"at"`
+	Canary    Counts        `json:"canary"`
+	Primary   Counts        `json:"primary"`
+	Weight    int           `json:"weight"`
+	Age       time.Duration `json:"age"`       // of the oldest part of the canary's counts
+	Answering int           `json:"answering"` // canary pods that answered at this tick
+}
+
+// Step is the time spent at one canary weight, with the responses that fell in it.
+type Step struct {
+	Weight  int       `json:"weight"`
+	From    time.Time `json:"from"`
+	To      time.Time `json:"to"`
+	Canary  Counts    `json:"canary"`
+	Primary Counts    `json:"primary"`
+}
+
+// Outcome of a verdict.
+type Outcome string
+
+// Pass lets traffic grow, Hold keeps it where it is, Fail sends it back.
+const (
+	Pass Outcome = "pass"
+	Hold Outcome = "hold"
+	Fail Outcome = "fail"
+)
+
+// Reason is why a Verdict is what it is: a closed kind, one sentence for people, and the numbers behind it.
+type Reason struct {
+	Kind   string             `json:"kind"`
+	Text   string             `json:"text"`
+	Values map[string]float64 `json:"values,omitempty"`
+}
+
+// Verdict is what should happen and why, the strongest reason first.
+type Verdict struct {
+	Outcome Outcome   `json:"outcome"`
+	At      time.Time `json:"at"`
+	Reasons []Reason  `json:"reasons"`
+}
+
+// Text is the first reason's sentence.
+func (v Verdict) Text() string {
+	if len(v.Reasons) == 0 {
+		return ""
+	}
+	return v.Reasons[0].Text
+}
+
+// Result is how a Rollout ended; "" while it runs.
+type Result string
+
+// The ways a Rollout ends.
+const (
+	Promoted   Result = "promoted"
+	RolledBack Result = "rolled-back"
+	Superseded Result = "superseded"
+	Aborted    Result = "aborted"
+)
+
+// Event is one line of a Rollout's timeline.
+type Event struct {
+	At     time.Time `json:"at"`
+	Source string    `json:"source"` // flagger or gatekeeper
+	Text   string    `json:"text"`
+}
+
+// maxTimeline bounds what one Rollout remembers: a release held for hours must not grow its record for ever.
+const maxTimeline = 500
+
+// Rollout is one attempt to release one Revision of one Canary.
+type Rollout struct {
+	ID             string    `json:"id"`
+	Canary         Key       `json:"canary"`
+	Revision       Revision  `json:"revision"`
+	Stable         Revision  `json:"stable"`
+	Policy         string    `json:"policy"`
+	Phase          Phase     `json:"phase"`
+	Result         Result    `json:"result"`
+	StartedAt      time.Time `json:"startedAt"`
+	FirstTrafficAt time.Time `json:"firstTrafficAt"`
+	EndedAt        time.Time `json:"endedAt"`
+	Steps          []Step    `json:"steps"`
+	Latest         Tick      `json:"latest"`
+	Verdict        Verdict   `json:"verdict"`
+	Timeline       []Event   `json:"timeline"`
+	Reported       bool      `json:"reported"` // counts are final and the report has the entry
+}
+
+// New starts the record of c's current revision at now. The id is unique as long as one revision of one Canary is not
+// started twice in a second.
+func New(c Canary, now time.Time) Rollout {
+	r := Rollout{
+		ID:        fmt.Sprintf("%s-%s-%s-%d", c.Key.Namespace, c.Key.Name, c.Revision.Hash, now.Unix()),
+		Canary:    c.Key,
+		Revision:  c.Revision,
+		Stable:    c.Stable,
+		Policy:    c.Policy,
+		Phase:     c.Phase,
+		StartedAt: now,
+	}
+	r.Note(now, "gatekeeper", "new revision "+r.Revision.Label()+" detected, stable is "+r.Stable.Label())
+	return r
+}
+
+// Label names a revision for people.
+func (r Revision) Label() string {
+	if tag := r.Tag(); tag != "" {
+		return tag + " (" + r.Hash + ")"
+	}
+	return r.Hash
+}
+
+// Note appends a line to the timeline; the same text twice in a row, and lines beyond the bound, are left out.
+func (r *Rollout) Note(at time.Time, source, text string) {
+	last := len(r.Timeline) - 1
+	if len(r.Timeline) >= maxTimeline || last >= 0 && r.Timeline[last].Text == text {
+		return
+	}
+	r.Timeline = append(r.Timeline, Event{At: at, Source: source, Text: text})
+}
+
+// Observe takes in a new tick. Responses belong to the step in which they were counted: those of requests still on
+// their way when the weight changes count for the last step, so that the steps always add up to the totals.
+func (r *Rollout) Observe(t Tick) {
+	r.Latest = t
+	if r.FirstTrafficAt.IsZero() && (t.Weight > 0 || t.Canary.Total() > 0) {
+		r.FirstTrafficAt = t.At
+	}
+	step := r.current()
+	if t.Weight > 0 && (step == nil || step.Weight != t.Weight || !step.To.IsZero()) {
+		if step != nil && step.To.IsZero() {
+			step.To = t.At
+		}
+		r.Steps = append(r.Steps, Step{Weight: t.Weight, From: t.At})
+		r.Note(t.At, "gatekeeper", fmt.Sprintf("canary weight is %d %%", t.Weight))
+	}
+	if t.Weight == 0 && step != nil && step.To.IsZero() {
+		step.To = t.At
+		r.Note(t.At, "gatekeeper", "canary weight is 0 %")
+	}
+	r.share(t)
+}
+
+// share gives the last step all responses that no earlier step has.
+func (r *Rollout) share(t Tick) {
+	if len(r.Steps) == 0 {
+		return
+	}
+	var canary, primary Counts
+	for _, s := range r.Steps[:len(r.Steps)-1] {
+		canary, primary = canary.Add(s.Canary), primary.Add(s.Primary)
+	}
+	last := &r.Steps[len(r.Steps)-1]
+	last.Canary, last.Primary = t.Canary.Sub(canary), t.Primary.Sub(primary)
+}
+
+func (r *Rollout) current() *Step {
+	if len(r.Steps) == 0 {
+		return nil
+	}
+	return &r.Steps[len(r.Steps)-1]
+}
+
+// Step is the step under way; ok is false before the first weight and after traffic has gone back to 0.
+func (r *Rollout) Step() (s Step, ok bool) {
+	if c := r.current(); c != nil && c.To.IsZero() {
+		return *c, true
+	}
+	return Step{}, false
+}
+
+// Judge takes in a verdict and notes it when its outcome or its strongest reason is another than before.
+func (r *Rollout) Judge(v Verdict) {
+	if v.Outcome != r.Verdict.Outcome || kind(v) != kind(r.Verdict) {
+		r.Note(v.At, "gatekeeper", string(v.Outcome)+": "+v.Text())
+	}
+	r.Verdict = v
+}
+
+func kind(v Verdict) string {
+	if len(v.Reasons) == 0 {
+		return ""
+	}
+	return v.Reasons[0].Kind
+}
+
+// End closes the record with a result.
+func (r *Rollout) End(result Result, phase Phase, now time.Time) {
+	r.Result, r.Phase, r.EndedAt = result, phase, now
+	if step := r.current(); step != nil && step.To.IsZero() {
+		step.To = now
+	}
+	r.Note(now, "gatekeeper", string(result))
+}
+
+// Summary says in one sentence how the rollout stands or ended.
+func (r *Rollout) Summary() string {
+	what := fmt.Sprintf("%s of %s", r.Revision.Label(), r.Canary)
+	switch r.Result {
+	case Promoted:
+		return fmt.Sprintf("%s was promoted: %s", what, r.Verdict.Text())
+	case RolledBack:
+		if r.Verdict.Outcome == Fail {
+			return fmt.Sprintf("%s was rolled back to %s: %s", what, r.Stable.Label(), r.Verdict.Text())
+		}
+		return fmt.Sprintf("%s was rolled back to %s by Flagger itself, not by the gatekeeper's verdict; the timeline has Flagger's reasons", what, r.Stable.Label())
+	case Superseded:
+		return fmt.Sprintf("%s was superseded by a newer revision before it was decided", what)
+	case Aborted:
+		return fmt.Sprintf("%s was aborted: the Canary object was deleted", what)
+	default:
+		return fmt.Sprintf("%s is on its way: %s", what, r.Verdict.Text())
+	}
+}

@@ -1,0 +1,239 @@
+// Package store remembers rollouts, ticks and messages in SQLite, and replaces the report file durably.
+package store
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"time"
+
+	"github.com/pressly/goose/v3"
+	_ "modernc.org/sqlite" // registers the driver "sqlite", in pure Go
+
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/rollout"
+)
+
+//go:embed schema/*.sql
+var schema embed.FS
+
+// Store is one SQLite database. Safe for concurrent use; SQLite lets one writer in at a time.
+type Store struct {
+	db *sql.DB
+}
+
+// Open opens the database file, makes it when it is missing, and brings its schema up to date. A file that can not be
+// read is an error: a gatekeeper that starts with an empty memory would forget a verdict.
+func Open(ctx context.Context, file string) (*Store, error) {
+	// WAL with synchronous=FULL: what was acknowledged survives a power cut (sqlite.org/pragma.html#pragma_synchronous).
+	dsn := url.URL{Scheme: "file", Opaque: file, RawQuery: url.Values{
+		"_pragma": {"journal_mode(WAL)", "synchronous(FULL)", "busy_timeout(5000)", "foreign_keys(ON)"},
+		"_txlock": {"immediate"},
+	}.Encode()}
+	db, err := sql.Open("sqlite", dsn.String())
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", file, err)
+	}
+	if err := migrate(ctx, db); err != nil {
+		return nil, errors.Join(fmt.Errorf("open %s: %w", file, err), db.Close())
+	}
+	return &Store{db: db}, nil
+}
+
+func migrate(ctx context.Context, db *sql.DB) error {
+	files, err := fs.Sub(schema, "schema")
+	if err != nil {
+		return fmt.Errorf("read schema: %w", err)
+	}
+	provider, err := goose.NewProvider(goose.DialectSQLite3, db, files)
+	if err != nil {
+		return fmt.Errorf("read schema: %w", err)
+	}
+	if _, err := provider.Up(ctx); err != nil {
+		return fmt.Errorf("migrate schema: %w", err)
+	}
+	return nil
+}
+
+// Close releases the file. The Store can not be used afterwards.
+func (s *Store) Close() error { return s.db.Close() }
+
+// Ping reports whether the database still answers.
+func (s *Store) Ping(ctx context.Context) error { return s.db.PingContext(ctx) }
+
+// Save writes a rollout with its counters, its newest tick and the news of this change, in one transaction: all of it is
+// durable on return, or none. News that are in the outbox already stay as they are.
+func (s *Store) Save(ctx context.Context, r rollout.Rollout, book rollout.Book, news ...rollout.News) error {
+	record, err := json.Marshal(r)
+	if err != nil {
+		return fmt.Errorf("encode rollout %s: %w", r.ID, err)
+	}
+	counters, err := json.Marshal(book)
+	if err != nil {
+		return fmt.Errorf("encode counters of %s: %w", r.ID, err)
+	}
+	tx, err := s.db.BeginTx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("save rollout %s: %w", r.ID, err)
+	}
+	defer func() { _ = tx.Rollback() }() // after Commit there is nothing to roll back, which is not an error to tell
+	_, err = tx.ExecContext(ctx, `INSERT INTO rollouts (id, canary, started_at, reported, record, counters) VALUES (?, ?, ?, ?, ?, ?)
+		ON CONFLICT (id) DO UPDATE SET reported = excluded.reported, record = excluded.record, counters = excluded.counters`,
+		r.ID, r.Canary.String(), r.StartedAt.UnixMilli(), r.Reported, string(record), string(counters))
+	if err != nil {
+		return fmt.Errorf("save rollout %s: %w", r.ID, err)
+	}
+	if err := saveTick(ctx, tx, r); err != nil {
+		return err
+	}
+	if err := saveNews(ctx, tx, news); err != nil {
+		return err
+	}
+	if err := tx.Commit(); err != nil {
+		return fmt.Errorf("save rollout %s: %w", r.ID, err)
+	}
+	return nil
+}
+
+func saveTick(ctx context.Context, tx *sql.Tx, r rollout.Rollout) error {
+	if r.Latest.At.IsZero() {
+		return nil
+	}
+	tick, err := json.Marshal(r.Latest)
+	if err != nil {
+		return fmt.Errorf("encode tick of %s: %w", r.ID, err)
+	}
+	_, err = tx.ExecContext(ctx, `INSERT INTO ticks (rollout, at, tick) VALUES (?, ?, ?) ON CONFLICT DO NOTHING`, r.ID, r.Latest.At.UnixMilli(), string(tick))
+	if err != nil {
+		return fmt.Errorf("save tick of %s: %w", r.ID, err)
+	}
+	return nil
+}
+
+func saveNews(ctx context.Context, tx *sql.Tx, news []rollout.News) error {
+	for _, n := range news {
+		body, err := json.Marshal(n)
+		if err != nil {
+			return fmt.Errorf("encode news %s: %w", n.Key(), err)
+		}
+		_, err = tx.ExecContext(ctx, `INSERT INTO outbox (key, news, due_at) VALUES (?, ?, ?) ON CONFLICT (key) DO NOTHING`, n.Key(), string(body), n.At.UnixMilli())
+		if err != nil {
+			return fmt.Errorf("save news %s: %w", n.Key(), err)
+		}
+	}
+	return nil
+}
+
+// Open rollouts are those whose report entry is not written yet.
+func (s *Store) Open(ctx context.Context) ([]rollout.Rollout, []rollout.Book, error) {
+	rows, err := s.db.QueryContext(ctx, `SELECT record, counters FROM rollouts WHERE reported = 0 ORDER BY started_at`)
+	if err != nil {
+		return nil, nil, fmt.Errorf("read open rollouts: %w", err)
+	}
+	defer rows.Close()
+	var rollouts []rollout.Rollout
+	var books []rollout.Book
+	for rows.Next() {
+		var record, counters []byte
+		if err := rows.Scan(&record, &counters); err != nil {
+			return nil, nil, fmt.Errorf("read open rollouts: %w", err)
+		}
+		var r rollout.Rollout
+		book := rollout.Book{}
+		if err := errors.Join(json.Unmarshal(record, &r), json.Unmarshal(counters, &book)); err != nil {
+			return nil, nil, fmt.Errorf("decode open rollout: %w", err)
+		}
+		rollouts, books = append(rollouts, r), append(books, book)
+	}
+	return rollouts, books, rows.Err()
+}
+
+// List returns the newest rollouts first, at most limit, of one Canary ("namespace/name") or of all ("").
+func (s *Store) List(ctx context.Context, canary string, limit int) ([]rollout.Rollout, error) {
+	rows, err := s.db.QueryContext(ctx, `SELECT record FROM rollouts WHERE ? IN ('', canary) ORDER BY started_at DESC, id LIMIT ?`, canary, limit)
+	if err != nil {
+		return nil, fmt.Errorf("list rollouts: %w", err)
+	}
+	defer rows.Close()
+	all := []rollout.Rollout{}
+	for rows.Next() {
+		r, err := scan(rows)
+		if err != nil {
+			return nil, fmt.Errorf("list rollouts: %w", err)
+		}
+		all = append(all, r)
+	}
+	return all, rows.Err()
+}
+
+// Get returns one rollout, or rollout.ErrNotFound.
+func (s *Store) Get(ctx context.Context, id string) (rollout.Rollout, error) {
+	r, err := scan(s.db.QueryRowContext(ctx, `SELECT record FROM rollouts WHERE id = ?`, id))
+	if errors.Is(err, sql.ErrNoRows) {
+		return rollout.Rollout{}, fmt.Errorf("rollout %q: %w", id, rollout.ErrNotFound)
+	}
+	if err != nil {
+		return rollout.Rollout{}, fmt.Errorf("read rollout %q: %w", id, err)
+	}
+	return r, nil
+}
+
+func scan(row interface{ Scan(...any) error }) (rollout.Rollout, error) {
+	var record []byte
+	if err := row.Scan(&record); err != nil {
+		return rollout.Rollout{}, err
+	}
+	var r rollout.Rollout
+	if err := json.Unmarshal(record, &r); err != nil {
+		return rollout.Rollout{}, fmt.Errorf("decode rollout: %w", err)
+	}
+	return r, nil
+}
+
+// Due returns the messages that wait and whose time has come, oldest first.
+func (s *Store) Due(ctx context.Context, now time.Time) ([]rollout.Message, error) {
+	rows, err := s.db.QueryContext(ctx, `SELECT news, attempts FROM outbox WHERE state = 'waiting' AND due_at <= ? ORDER BY id`, now.UnixMilli())
+	if err != nil {
+		return nil, fmt.Errorf("read outbox: %w", err)
+	}
+	defer rows.Close()
+	var due []rollout.Message
+	for rows.Next() {
+		var m rollout.Message
+		var news []byte
+		if err := rows.Scan(&news, &m.Attempts); err != nil {
+			return nil, fmt.Errorf("read outbox: %w", err)
+		}
+		if err := json.Unmarshal(news, &m.News); err != nil {
+			return nil, fmt.Errorf("decode message: %w", err)
+		}
+		due = append(due, m)
+	}
+	return due, rows.Err()
+}
+
+// Delivered marks a message as received: it is not sent again.
+func (s *Store) Delivered(ctx context.Context, key string) error {
+	return s.mark(ctx, key, `UPDATE outbox SET state = 'delivered', attempts = attempts + 1, last_error = '' WHERE key = ?`, key)
+}
+
+// Refused marks a message that the receiver will never take.
+func (s *Store) Refused(ctx context.Context, key, why string) error {
+	return s.mark(ctx, key, `UPDATE outbox SET state = 'refused', attempts = attempts + 1, last_error = ? WHERE key = ?`, why, key)
+}
+
+// Retry lets a message wait until due.
+func (s *Store) Retry(ctx context.Context, key, why string, due time.Time) error {
+	return s.mark(ctx, key, `UPDATE outbox SET due_at = ?, attempts = attempts + 1, last_error = ? WHERE key = ?`, due.UnixMilli(), why, key)
+}
+
+func (s *Store) mark(ctx context.Context, key, statement string, args ...any) error {
+	if _, err := s.db.ExecContext(ctx, statement, args...); err != nil {
+		return fmt.Errorf("update message %s: %w", key, err)
+	}
+	return nil
+}

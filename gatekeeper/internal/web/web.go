@@ -1,0 +1,173 @@
+// Package web is the people's door: rollouts as JSON, the report as Markdown, probes and metrics.
+package web
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/policy"
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/report"
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/rollout"
+)
+
+// Desk is the door's consumer contract with whoever remembers rollouts. Get returns rollout.ErrNotFound for an id that
+// is not there. Safe for concurrent use.
+type Desk interface {
+	List(ctx context.Context, canary string, limit int) ([]rollout.Rollout, error)
+	Get(ctx context.Context, id string) (rollout.Rollout, error)
+}
+
+// maxList bounds one answer; the newest rollouts come first.
+const maxList = 200
+
+// Config is what the door shows; all fields are required.
+type Config struct {
+	Desk       Desk
+	Policies   map[string]policy.Rules
+	ReportFile string
+	Healthy    func() error
+	Metrics    prometheus.Gatherer
+	Log        *slog.Logger
+}
+
+// New returns the people's door. It changes nothing: every route is a GET.
+func New(cfg Config) http.Handler {
+	router := gin.New()
+	_ = router.SetTrustedProxies(nil) // nil can not be malformed
+	router.Use(gin.Recovery())
+	d := door{cfg}
+	api := router.Group("/api/v1/rollouts")
+	api.GET("", d.list)
+	api.GET("/:id", d.get)
+	api.GET("/:id/report.md", d.entry)
+	router.GET("/deployment_report.md", d.report)
+	router.GET("/metrics", gin.WrapH(promhttp.HandlerFor(cfg.Metrics, promhttp.HandlerOpts{})))
+	router.GET("/healthz", func(c *gin.Context) { c.String(http.StatusOK, "ok\n") })
+	router.GET("/readyz", d.ready)
+	return router
+}
+
+type door struct{ cfg Config }
+
+func (d door) ready(c *gin.Context) {
+	if err := d.cfg.Healthy(); err != nil {
+		c.String(http.StatusServiceUnavailable, "%s\n", err)
+		return
+	}
+	c.String(http.StatusOK, "ok\n")
+}
+
+func (d door) list(c *gin.Context) {
+	all, err := d.cfg.Desk.List(c.Request.Context(), c.Query("canary"), maxList)
+	if err != nil {
+		d.refuse(c, err)
+		return
+	}
+	views := make([]view, 0, len(all))
+	for _, r := range all {
+		views = append(views, newView(r))
+	}
+	c.JSON(http.StatusOK, gin.H{"rollouts": views})
+}
+
+func (d door) get(c *gin.Context) {
+	r, err := d.cfg.Desk.Get(c.Request.Context(), c.Param("id"))
+	if err != nil {
+		d.refuse(c, err)
+		return
+	}
+	c.JSON(http.StatusOK, newView(r))
+}
+
+func (d door) entry(c *gin.Context) {
+	r, err := d.cfg.Desk.Get(c.Request.Context(), c.Param("id"))
+	if err != nil {
+		d.refuse(c, err)
+		return
+	}
+	rules, ok := d.cfg.Policies[r.Policy]
+	if !ok {
+		rules = d.cfg.Policies["default"]
+	}
+	text := &strings.Builder{}
+	if err := report.Write(text, r, rules); err != nil {
+		d.refuse(c, err)
+		return
+	}
+	c.Data(http.StatusOK, "text/markdown; charset=utf-8", []byte(text.String()))
+}
+
+func (d door) report(c *gin.Context) {
+	text, err := os.ReadFile(d.cfg.ReportFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		c.String(http.StatusNotFound, "no rollout has ended yet\n")
+		return
+	}
+	if err != nil {
+		d.refuse(c, err)
+		return
+	}
+	c.Data(http.StatusOK, "text/markdown; charset=utf-8", text)
+}
+
+// refuse maps an error's kind to a status. What is not of a known kind is ours: it is logged, not shown.
+func (d door) refuse(c *gin.Context, err error) {
+	if errors.Is(err, rollout.ErrNotFound) {
+		c.JSON(http.StatusNotFound, gin.H{"error": err.Error()})
+		return
+	}
+	d.cfg.Log.Error("request failed", "path", c.FullPath(), "error", err)
+	c.JSON(http.StatusInternalServerError, gin.H{"error": "internal error, see the gatekeeper's log"})
+}
+
+// view is a rollout as the API shows it: the record, with null for times that have not come and ages in seconds.
+type view struct {
+	rollout.Rollout
+	FirstTrafficAt *time.Time `json:"firstTrafficAt"`
+	EndedAt        *time.Time `json:"endedAt"`
+	Weight         int        `json:"weight"`
+	Steps          []stepView `json:"steps"`
+	Latest         tickView   `json:"latest"`
+}
+
+type stepView struct {
+	rollout.Step
+	To *time.Time `json:"to"`
+}
+
+type tickView struct {
+	rollout.Tick
+	Age float64 `json:"age"` // seconds
+}
+
+func newView(r rollout.Rollout) view {
+	v := view{
+		Rollout:        r,
+		FirstTrafficAt: orNull(r.FirstTrafficAt),
+		EndedAt:        orNull(r.EndedAt),
+		Weight:         r.Latest.Weight,
+		Steps:          make([]stepView, 0, len(r.Steps)),
+		Latest:         tickView{Tick: r.Latest, Age: r.Latest.Age.Seconds()},
+	}
+	for _, s := range r.Steps {
+		v.Steps = append(v.Steps, stepView{Step: s, To: orNull(s.To)})
+	}
+	return v
+}
+
+func orNull(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}

@@ -1,0 +1,112 @@
+package web
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/policy"
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/rollout"
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/store"
+)
+
+func newDoor(t *testing.T, healthy error) (http.Handler, rollout.Rollout, Config) {
+	t.Helper()
+	dir := t.TempDir()
+	memory, err := store.Open(t.Context(), filepath.Join(dir, "gatekeeper.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = memory.Close() })
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	r := rollout.New(rollout.Canary{Key: rollout.Key{Namespace: "demo", Name: "podinfo"}, Revision: rollout.Revision{Hash: "abc", Image: "app:2"}, Policy: "default"}, now)
+	r.Observe(rollout.Tick{At: now, Weight: 10, Canary: rollout.Counts{Good: 3, Bad: 1}, Age: 1500 * time.Millisecond, Answering: 1})
+	if err := memory.Save(t.Context(), r, nil); err != nil {
+		t.Fatal(err)
+	}
+	cfg := Config{
+		Desk: memory, Policies: map[string]policy.Rules{"default": policy.Default()}, ReportFile: filepath.Join(dir, "deployment_report.md"),
+		Healthy: func() error { return healthy }, Metrics: prometheus.NewRegistry(), Log: slog.New(slog.DiscardHandler),
+	}
+	return New(cfg), r, cfg
+}
+
+func get(h http.Handler, path string) (status int, body string) {
+	rec := httptest.NewRecorder()
+	h.ServeHTTP(rec, httptest.NewRequestWithContext(context.Background(), http.MethodGet, path, nil))
+	return rec.Code, rec.Body.String()
+}
+
+func TestRolloutsAsJSON(t *testing.T) {
+	h, r, _ := newDoor(t, nil)
+	status, body := get(h, "/api/v1/rollouts?canary=demo/podinfo")
+	var got struct {
+		Rollouts []struct {
+			ID      string
+			Weight  int
+			EndedAt *time.Time
+			Latest  struct {
+				Age    float64
+				Canary rollout.Counts
+			}
+			Steps []struct {
+				Weight int
+				To     *time.Time
+			}
+		}
+	}
+	if err := json.Unmarshal([]byte(body), &got); err != nil || status != http.StatusOK {
+		t.Fatalf("status %d: %v: %s", status, err, body)
+	}
+	if len(got.Rollouts) != 1 {
+		t.Fatalf("got %s", body)
+	}
+	first := got.Rollouts[0]
+	if first.ID != r.ID || first.Weight != 10 || first.EndedAt != nil || first.Latest.Age != 1.5 || first.Latest.Canary.Bad != 1 || first.Steps[0].To != nil {
+		t.Errorf("got %s", body)
+	}
+	if status, body = get(h, "/api/v1/rollouts?canary=demo/other"); status != 200 || body != `{"rollouts":[]}` {
+		t.Errorf("another Canary: %d %s", status, body)
+	}
+	if status, body = get(h, "/api/v1/rollouts/"+r.ID); status != 200 || !strings.Contains(body, r.ID) {
+		t.Errorf("one rollout: %d %s", status, body)
+	}
+	if status, body = get(h, "/api/v1/rollouts/nobody"); status != 404 || !strings.Contains(body, "not found") {
+		t.Errorf("unknown id: %d %s", status, body)
+	}
+}
+
+func TestReports(t *testing.T) {
+	h, r, cfg := newDoor(t, nil)
+	if status, body := get(h, "/api/v1/rollouts/"+r.ID+"/report.md"); status != 200 || !strings.Contains(body, "| canary | 2 | abc | 4 | 3 | 1 | 75.00 |") {
+		t.Errorf("entry: %d %s", status, body)
+	}
+	if status, body := get(h, "/deployment_report.md"); status != 404 || !strings.Contains(body, "no rollout has ended yet") {
+		t.Errorf("before the first entry: %d %s", status, body)
+	}
+	if err := os.WriteFile(cfg.ReportFile, []byte("# Deployment report\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if status, body := get(h, "/deployment_report.md"); status != 200 || body != "# Deployment report\n" {
+		t.Errorf("the file: %d %s", status, body)
+	}
+}
+
+func TestProbesAndUnknownPaths(t *testing.T) {
+	h, _, _ := newDoor(t, errors.New("evaluator stands still"))
+	for path, want := range map[string]int{"/healthz": 200, "/readyz": 503, "/metrics": 200, "/": 404, "/api/v1/rollouts/..%2f..": 404, "/hooks/v1/rollback": 404} {
+		if status, body := get(h, path); status != want {
+			t.Errorf("%s: %d %s, want %d", path, status, body, want)
+		}
+	}
+}

@@ -1,0 +1,53 @@
+package main
+
+import (
+	"bytes"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestCommands(t *testing.T) {
+	dir := t.TempDir()
+	good, bad := filepath.Join(dir, "good.yaml"), filepath.Join(dir, "bad.yaml")
+	for file, text := range map[string]string{good: "name: careful\nbake: {first: 2m}\n", bad: "name: careful\nslo: {objektive: 99}\n"} {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	up := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	defer up.Close()
+	down := httptest.NewServer(http.NotFoundHandler())
+	defer down.Close()
+
+	for name, c := range map[string]struct {
+		args []string
+		says string
+		err  string
+	}{
+		"version":                              {[]string{"version"}, "gatekeeper dev (none)", ""},
+		"help":                                 {[]string{"--help"}, "policy check", ""},
+		"a good policy is read back":           {[]string{"policy", "check", good}, "policy careful: objective 99.5 %", ""},
+		"a bad policy is shown":                {[]string{"policy", "check", bad}, "", "objektive"},
+		"a policy file that is not there":      {[]string{"policy", "check", dir + "/none.yaml"}, "", "none.yaml"},
+		"a URL that answers":                   {[]string{"check", up.URL}, "200 OK", ""},
+		"a URL that says no":                   {[]string{"check", down.URL}, "", "404"},
+		"a command that is none":               {[]string{"fly"}, "", "gatekeeper --help"},
+		"serve without a cluster says so":      {[]string{"serve", "--data", dir, "--policies", dir + "/empty"}, "", "--kubeconfig"},
+		"serve with a bad policy does not run": {[]string{"serve", "--data", dir, "--policies", dir}, "", "bad.yaml"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var out, errs bytes.Buffer
+			err := run(t.Context(), c.args, &out, &errs)
+			if c.err == "" && err != nil || c.err != "" && (err == nil || !strings.Contains(err.Error(), c.err)) {
+				t.Errorf("error %v, want %q", err, c.err)
+			}
+			if !strings.Contains(out.String(), c.says) {
+				t.Errorf("printed %q, want %q", out.String(), c.says)
+			}
+		})
+	}
+}

@@ -1,0 +1,147 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	rungroup "github.com/oklog/run"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/count"
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/flagger"
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/keeper"
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/kube"
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/notify"
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/policyfile"
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/store"
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/web"
+)
+
+// Times of the evaluator: pods are read every second, and one that takes longer than that is late anyway. After ten
+// seconds without a complete evaluation the gatekeeper says of itself that it is not ready.
+const (
+	tickInterval   = time.Second
+	scrapeTimeout  = 900 * time.Millisecond
+	healthyLimit   = 10 * time.Second
+	shutdownTime   = 5 * time.Second
+	outboxInterval = time.Second
+	webhookTimeout = 10 * time.Second
+)
+
+type serveCmd struct {
+	HookListen string     `default:":8080" env:"GATEKEEPER_HOOK_LISTEN" help:"Address of the hook door, for Flagger only."`
+	Listen     string     `default:":8081" env:"GATEKEEPER_LISTEN" help:"Address of the people's door: API, report, metrics, probes."`
+	Data       string     `default:"/var/lib/gatekeeper" env:"GATEKEEPER_DATA" help:"Folder of the database and of deployment_report.md."`
+	Policies   string     `default:"/etc/gatekeeper/policies" env:"GATEKEEPER_POLICIES" help:"Folder of policy documents (*.yaml)."`
+	WebhookURL string     `env:"GATEKEEPER_WEBHOOK_URL" help:"Where notifications are posted as JSON; none are sent without it."`
+	Kubeconfig string     `env:"GATEKEEPER_KUBECONFIG" help:"Way to the cluster; the pod's service account without it."`
+	LogLevel   slog.Level `default:"INFO" env:"LOG_LEVEL" help:"DEBUG, INFO, WARN or ERROR."`
+}
+
+// Run builds everything in the order of its dependencies, and serves until ctx ends or a part fails.
+func (c serveCmd) Run(ctx context.Context, s streams) error {
+	log := slog.New(slog.NewJSONHandler(s.err, &slog.HandlerOptions{Level: c.LogLevel}))
+	gin.SetMode(gin.ReleaseMode)
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+
+	policies, err := policyfile.Load(os.DirFS(c.Policies))
+	if err != nil {
+		return fmt.Errorf("load policies from %s: %w", c.Policies, err)
+	}
+	memory, err := store.Open(ctx, filepath.Join(c.Data, "gatekeeper.db"))
+	if err != nil {
+		return fmt.Errorf("%w; the folder %s must be a writable volume", err, c.Data)
+	}
+	defer memory.Close()
+	reportFile := store.ReportFile(filepath.Join(c.Data, "deployment_report.md"))
+
+	clusterConfig, err := kube.Config(c.Kubeconfig)
+	if err != nil {
+		return err
+	}
+	cluster, err := kube.New(clusterConfig)
+	if err != nil {
+		return err
+	}
+	conductor, err := keeper.New(ctx, keeper.Config{
+		Cluster: cluster, Meter: count.New(scrapeTimeout), Ledger: memory, Append: reportFile.Append,
+		Policies: policies, Metrics: keeper.NewMetrics(reg), Log: log.With("component", "keeper"), Now: time.Now,
+	})
+	if err != nil {
+		return err
+	}
+	healthy := func() error { return conductor.Healthy(healthyLimit) }
+
+	var group rungroup.Group
+	add(&group, ctx, cluster.Run)
+	add(&group, ctx, func(ctx context.Context) error { return conductor.Run(ctx, tickInterval) })
+	if c.WebhookURL != "" {
+		sink, err := notify.Webhook(&http.Client{Timeout: webhookTimeout}, c.WebhookURL)
+		if err != nil {
+			return err
+		}
+		courier := notify.Courier{Outbox: memory, Sink: sink, Log: log.With("component", "notify"), Now: time.Now, Every: outboxInterval}
+		add(&group, ctx, courier.Run)
+	}
+	hooks := flagger.New(conductor, healthy, reg, log.With("component", "flagger"))
+	people := web.New(web.Config{
+		Desk: memory, Policies: policies, ReportFile: string(reportFile), Healthy: healthy, Metrics: reg, Log: log.With("component", "web"),
+	})
+	if err := listen(&group, ctx, c.HookListen, hooks); err != nil {
+		return err
+	}
+	if err := listen(&group, ctx, c.Listen, people); err != nil {
+		return err
+	}
+	group.Add(rungroup.ContextHandler(ctx))
+
+	log.Info("gatekeeper serves", "version", version, "hooks", c.HookListen, "people", c.Listen, "policies", len(policies), "notifies", c.WebhookURL != "")
+	if err := group.Run(); err != nil && ctx.Err() == nil {
+		return err
+	}
+	log.Info("gatekeeper stopped")
+	return nil
+}
+
+// add lets a long-lived part run in the group until the group ends it through its context.
+func add(group *rungroup.Group, ctx context.Context, part func(context.Context) error) {
+	ctx, cancel := context.WithCancel(ctx)
+	group.Add(func() error { return part(ctx) }, func(error) { cancel() })
+}
+
+// listen binds address now, so that a taken port is told at once, and serves in the group.
+func listen(group *rungroup.Group, ctx context.Context, address string, handler http.Handler) error {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+	if err != nil {
+		return fmt.Errorf("listen on %s: %w", address, err)
+	}
+	server := &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       10 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		IdleTimeout:       60 * time.Second,
+	}
+	group.Add(func() error {
+		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			return fmt.Errorf("serve %s: %w", address, err)
+		}
+		return nil
+	}, func(error) {
+		// The group's context is over by now; open answers get their own short time.
+		deadline, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTime)
+		defer cancel()
+		_ = server.Shutdown(deadline) // what is still open then is cut off by the end of the process
+	})
+	return nil
+}
