@@ -1,0 +1,47 @@
+{{- define "gatekeeper.fullname" -}}
+{{ .Release.Name }}
+{{- end }}
+
+{{- define "gatekeeper.selector" -}}
+app.kubernetes.io/name: {{ include "gatekeeper.fullname" . }}
+{{- end }}
+
+{{- define "gatekeeper.labels" -}}
+{{ include "gatekeeper.selector" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/version: {{ .Values.image.tag | default .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end }}
+
+{{- define "gatekeeper.image" -}}
+{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{- end }}
+
+{{/* Cluster-wide objects carry the namespace, so that two gatekeepers do not share one. */}}
+{{- define "gatekeeper.clusterName" -}}
+{{ .Release.Namespace }}-{{ include "gatekeeper.fullname" . }}
+{{- end }}
+
+{{- define "gatekeeper.notifySecret" -}}
+{{ .Values.notify.existingSecret | default (printf "%s-notify" (include "gatekeeper.fullname" .)) }}
+{{- end }}
+
+{{- define "gatekeeper.newClaim" -}}
+{{- with .Values.persistence }}{{ if and .enabled (not .existingClaim) (not .hostPath) }}true{{ end }}{{ end }}
+{{- end }}
+
+{{/* Both security contexts meet the Pod Security Standard "restricted". */}}
+{{- define "gatekeeper.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+fsGroup: 65532
+seccompProfile: {type: RuntimeDefault}
+{{- end }}
+
+{{- define "gatekeeper.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities: {drop: [ALL]}
+{{- end }}

@@ -1,0 +1,41 @@
+{{/* One name for Deployment, Canary, Ingress, HPA and PDB. Helm limits release names to 53 characters, so Flagger's suffixes fit. */}}
+{{- define "podinfo-like.fullname" -}}
+{{ .Release.Name }}
+{{- end }}
+
+{{/* Flagger wants one label in the selector; on its copy it becomes <fullname>-primary. */}}
+{{- define "podinfo-like.selector" -}}
+app.kubernetes.io/name: {{ include "podinfo-like.fullname" . }}
+{{- end }}
+
+{{/* Labels of the objects. Not for the pod template: a new chart version must not look like a new release. */}}
+{{- define "podinfo-like.labels" -}}
+{{ include "podinfo-like.selector" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/version: {{ .Values.image.tag | default .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end }}
+
+{{- define "podinfo-like.image" -}}
+{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{- end }}
+
+{{- define "podinfo-like.chaosSecret" -}}
+{{ .Values.chaos.existingSecret | default (printf "%s-chaos" (include "podinfo-like.fullname" .)) }}
+{{- end }}
+
+{{/* Both security contexts meet the Pod Security Standard "restricted". */}}
+{{- define "podinfo-like.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+fsGroup: 65532
+seccompProfile: {type: RuntimeDefault}
+{{- end }}
+
+{{- define "podinfo-like.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities: {drop: [ALL]}
+{{- end }}
