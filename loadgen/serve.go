@@ -1,0 +1,74 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	group "github.com/oklog/run"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/loadgen/internal/api"
+)
+
+// serveCommand is the service.
+type serveCommand struct {
+	Listen       string        `default:":8080" env:"LOADGEN_LISTEN" help:"Address to listen on."`
+	AllowedHosts []string      `env:"LOADGEN_ALLOWED_HOSTS" placeholder:"HOST,..." help:"Host names, without port, that load may be sent to. None allows nothing."`
+	MaxRate      float64       `default:"1000" env:"LOADGEN_MAX_RATE" help:"Most requests per second, of all running attacks together."`
+	MaxDuration  time.Duration `default:"1h" env:"LOADGEN_MAX_DURATION" help:"Longest attack."`
+	Timeout      time.Duration `default:"10s" env:"LOADGEN_TIMEOUT" help:"How long one request may take."`
+	LogLevel     slog.Level    `default:"info" env:"LOG_LEVEL" help:"Least level that is logged: debug, info, warn, error."`
+}
+
+// Run serves until ctx ends. Then the attacks stop and their last answers are
+// counted while the API still answers; the server goes last.
+func (c *serveCommand) Run(ctx context.Context, std streams) error {
+	log := slog.New(slog.NewJSONHandler(std.err, &slog.HandlerOptions{Level: c.LogLevel}))
+	gin.SetMode(gin.ReleaseMode) // or gin writes its routes to stdout
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	attacks, err := api.New(api.Config{
+		AllowedHosts: c.AllowedHosts, MaxRate: c.MaxRate, MaxDuration: c.MaxDuration, Timeout: c.Timeout,
+	}, registry, log.With("component", "attacks"))
+	if err != nil {
+		return err
+	}
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", c.Listen)
+	if err != nil {
+		return fmt.Errorf("listen on %s: %w", c.Listen, err)
+	}
+	server := &http.Server{
+		Handler:           attacks.Handler(),
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       15 * time.Second,
+		WriteTimeout:      c.Timeout + 15*time.Second, // stopping waits for one request timeout
+		IdleTimeout:       2 * time.Minute,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}
+	log.Info("listening", "address", listener.Addr().String(), "version", version, "commit", commit,
+		"allowedHosts", c.AllowedHosts, "maxRate", c.MaxRate, "maxDuration", c.MaxDuration.String(), "timeout", c.Timeout.String())
+
+	var g group.Group
+	ctx, cancel := context.WithCancel(ctx)
+	g.Add(func() error { return attacks.Run(ctx) }, func(error) { cancel() })
+	g.Add(func() error {
+		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			return fmt.Errorf("serve: %w", err)
+		}
+		return nil
+	}, func(error) {
+		deadline, done := context.WithTimeout(context.Background(), 5*time.Second)
+		defer done()
+		if err := server.Shutdown(deadline); err != nil {
+			log.Warn("requests cut off at shutdown", "error", err)
+		}
+	})
+	return g.Run()
+}
