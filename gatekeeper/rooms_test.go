@@ -20,11 +20,11 @@ var rooms = map[string][]string{
 	"policyfile": {"policy"},
 	"report":     {"rollout", "policy"},
 	"keeper":     {"rollout", "policy", "report"},
-	"flagger":    {"rollout", "policy"},
+	"flagger":    {"rollout"},
 	"web":        {"rollout", "policy", "report"},
 	"count":      {"rollout"},
 	"kube":       {"rollout"},
-	"store":      {"rollout", "policy"},
+	"store":      {"rollout"},
 	"notify":     {"rollout"},
 }
 
@@ -32,7 +32,7 @@ var rooms = map[string][]string{
 var pure = map[string][]string{
 	"rollout": {"cmp", "errors", "fmt", "maps", "math", "slices", "sort", "strconv", "strings", "time"},
 	"policy":  {"cmp", "errors", "fmt", "maps", "math", "slices", "sort", "strconv", "strings", "time"},
-	"report":  {"encoding/json", "errors", "fmt", "io", "slices", "strconv", "strings", "text/template", "time"},
+	"report":  {"cmp", "errors", "fmt", "io", "slices", "strconv", "strings", "text/template", "time"},
 }
 
 // only says which rooms alone may import what begins so.

@@ -85,14 +85,14 @@ func (c serveCmd) Run(ctx context.Context, s streams) error {
 	var group rungroup.Group
 	add(&group, ctx, cluster.Run)
 	add(&group, ctx, func(ctx context.Context) error { return conductor.Run(ctx, tickInterval) })
+	sink := notify.Nobody
 	if c.WebhookURL != "" {
-		sink, err := notify.Webhook(&http.Client{Timeout: webhookTimeout}, c.WebhookURL)
-		if err != nil {
+		if sink, err = notify.Webhook(&http.Client{Timeout: webhookTimeout}, c.WebhookURL); err != nil {
 			return err
 		}
-		courier := notify.Courier{Outbox: memory, Sink: sink, Log: log.With("component", "notify"), Now: time.Now, Every: outboxInterval}
-		add(&group, ctx, courier.Run)
 	}
+	courier := notify.Courier{Outbox: memory, Sink: sink, Log: log.With("component", "notify"), Now: time.Now, Every: outboxInterval}
+	add(&group, ctx, courier.Run)
 	hooks := flagger.New(conductor, healthy, reg, log.With("component", "flagger"))
 	people := web.New(web.Config{
 		Desk: memory, Policies: policies, ReportFile: string(reportFile), Healthy: healthy, Metrics: reg, Log: log.With("component", "web"),

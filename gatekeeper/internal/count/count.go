@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"sync"
 	"time"
 
@@ -67,6 +68,8 @@ func (m *Meter) Read(ctx context.Context, now time.Time, r rollout.Rollout, c ro
 		}
 		if errs[i] == nil {
 			tick.Answering++
+		} else {
+			tick.Trouble = errs[i].Error()
 		}
 		tick.Age = max(tick.Age, age(book, pod, r, now))
 	}
@@ -109,7 +112,9 @@ func maxTime(a, b time.Time) time.Time {
 }
 
 func (m *Meter) scrape(ctx context.Context, pod rollout.Pod, isGood func(string) bool) (rollout.Reading, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+pod.Address+pod.Path, nil)
+	// Built from its parts: a path annotation must not be able to name another host.
+	target := url.URL{Scheme: "http", Host: pod.Address, Path: pod.Path}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target.String(), nil)
 	if err != nil {
 		return rollout.Reading{}, fmt.Errorf("scrape %s: %w", pod.Name, err)
 	}

@@ -110,6 +110,18 @@ func TestRead(t *testing.T) {
 	}
 }
 
+func TestAPodCanNotSendUsToAnotherHost(t *testing.T) {
+	var pod, elsewhere fakePod
+	elsewhere.good.Store(1000)
+	r := rollout.Rollout{Revision: rollout.Revision{Hash: "new"}}
+	for _, path := range []string{"@" + elsewhere.serve(t) + "/metrics", "//" + elsewhere.serve(t) + "/metrics"} {
+		c := rollout.Canary{Pods: []rollout.Pod{{UID: "c", Address: pod.serve(t), Path: path, Track: rollout.TrackCanary, Hash: "new"}}}
+		if tick := New(time.Second).Read(t.Context(), time.Now(), r, c, rollout.Book{}, is2xx); tick.Canary.Total() != 0 {
+			t.Errorf("%s: counted %+v of another host", path, tick.Canary)
+		}
+	}
+}
+
 func TestReadIsNotHeldUpByOnePod(t *testing.T) {
 	release := make(chan struct{})
 	slow := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release }))

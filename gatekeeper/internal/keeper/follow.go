@@ -2,56 +2,62 @@ package keeper
 
 import "github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/rollout"
 
-// sighting is what the last look at a Canary left behind.
-type sighting struct {
-	candidate string // revision that was under way at the last look
-	closed    string // revision whose rollout has ended while the Canary still looked under way
-}
-
 // move is what a look at a Canary asks for: to end its open rollout, to open a new one, or both.
 type move struct {
 	end  rollout.Result
 	open bool
 }
 
-// next compares the open rollout (nil: none) with how the Canary stands. A revision must be seen under way twice in a
-// row before it opens a rollout: Canary, Deployment and ReplicaSet are watched separately, and the phase of the new
-// revision may arrive before the revision itself. A rollout that a hook has ended is not opened again by a phase that
-// lags behind.
-func next(open *run, c rollout.Canary, last sighting) (move, sighting) {
-	seen := sighting{closed: last.closed}
-	if !c.Phase.UnderWay() {
-		seen.closed = ""
-		return move{end: ending(open, c)}, seen
+// next compares the open rollout (nil: none) with how the Canary stands. candidate is the revision that was under
+// analysis at the last look: a revision must be seen twice in a row before it opens a rollout, because Canary, Deployment
+// and ReplicaSet are watched separately and the phase of a new revision may arrive before the revision itself.
+//
+// Only the Canary's own status ends a rollout. It is written before Flagger sends its post-rollout hook, which may get
+// lost, come twice, or be sent by somebody else.
+func next(open *rollout.Rollout, c rollout.Canary, candidate string) (m move, seen string) {
+	switch {
+	case !c.Phase.UnderWay():
+		return move{end: ending(open, c)}, ""
+	case !c.Phase.Analysed():
+		// Promoting copies what was analysed; a revision pushed meanwhile has its turn afterwards.
+		return move{}, ""
 	}
 	hash := c.Revision.Hash
-	if hash == "" || hash == seen.closed || open != nil && open.rollout.Revision.Hash == hash {
-		return move{}, seen
+	if hash == "" || open != nil && open.Revision.Hash == hash {
+		return move{}, ""
 	}
-	seen.candidate = hash
-	if last.candidate != hash {
-		return move{}, seen
+	if candidate != hash {
+		return move{}, hash
 	}
-	m := move{open: true}
+	m = move{open: true}
 	if open != nil {
 		m.end = rollout.Superseded
 	}
-	return m, seen
+	return m, hash
 }
 
-// ending is the result that a Canary at rest gives its open rollout. Another revision at rest than the one that was
-// being rolled out means that the end was missed and something newer came.
-func ending(open *run, c rollout.Canary) rollout.Result {
-	switch {
-	case open == nil:
+// ending is the result that a Canary at rest gives its open rollout. The target may have a newer revision by then, which
+// Flagger has not looked at yet: what the primary runs, and what was decided, say how the open one ended.
+func ending(open *rollout.Rollout, c rollout.Canary) rollout.Result {
+	if open == nil {
 		return ""
-	case open.rollout.Revision.Hash != c.Revision.Hash && c.Revision.Hash != "":
-		return rollout.Superseded
-	case c.Phase == rollout.Succeeded:
-		return rollout.Promoted
-	case c.Phase == rollout.Failed:
+	}
+	same := open.Revision.Hash == c.Revision.Hash || c.Revision.Hash == ""
+	switch {
+	case c.Phase == rollout.Failed && c.LeftAt > 0:
+		return rollout.Stuck
+	case c.Phase == rollout.Failed && (same || open.Verdict.Outcome == rollout.Fail):
 		return rollout.RolledBack
+	case c.Phase == rollout.Succeeded && (same || !open.Phase.Analysed() || promotedTo(c.Stable, *open)):
+		return rollout.Promoted
+	case c.Phase == rollout.Succeeded || c.Phase == rollout.Failed:
+		return rollout.Superseded
 	default:
 		return ""
 	}
+}
+
+// promotedTo reports whether the primary runs what r released: promotion copies image and deploy id.
+func promotedTo(stable rollout.Revision, r rollout.Rollout) bool {
+	return stable.Hash != r.Stable.Hash && stable.Image == r.Revision.Image && stable.DeployID == r.Revision.DeployID
 }

@@ -7,35 +7,47 @@ import (
 )
 
 func TestNext(t *testing.T) {
-	under := func(hash string) *run { return &run{rollout: rollout.Rollout{Revision: rollout.Revision{Hash: hash}}} }
+	of := func(phase rollout.Phase, outcome rollout.Outcome) *rollout.Rollout {
+		return &rollout.Rollout{Phase: phase, Revision: rollout.Revision{Hash: "b", Image: "app:b"}, Stable: rollout.Revision{Hash: "p1"}, Verdict: rollout.Verdict{Outcome: outcome}}
+	}
+	underWay, failing, promoting := of(rollout.Progressing, rollout.Hold), of(rollout.Progressing, rollout.Fail), of(rollout.Finalising, rollout.Pass)
+	old, fresh := rollout.Revision{Hash: "p1", Image: "app:a"}, rollout.Revision{Hash: "p2", Image: "app:b"}
 	for name, c := range map[string]struct {
-		open  *run
-		phase rollout.Phase
-		hash  string
-		last  sighting
-		want  move
+		open      *rollout.Rollout
+		phase     rollout.Phase
+		hash      string
+		leftAt    int
+		stable    rollout.Revision
+		candidate string
+		want      move
+		seen      string
 	}{
-		"a Canary at rest opens nothing":                           {nil, rollout.Succeeded, "b", sighting{}, move{}},
-		"the first installation is no rollout":                     {nil, rollout.Initializing, "a", sighting{}, move{}},
-		"the first sighting of a revision waits for the second":    {nil, rollout.Progressing, "b", sighting{}, move{}},
-		"the second sighting opens":                                {nil, rollout.Progressing, "b", sighting{candidate: "b"}, move{open: true}},
-		"another revision at the second sighting starts over":      {nil, rollout.Progressing, "c", sighting{candidate: "b"}, move{}},
-		"an unknown revision opens nothing":                        {nil, rollout.Progressing, "", sighting{}, move{}},
-		"the revision under way goes on":                           {under("b"), rollout.Promoting, "b", sighting{candidate: "b"}, move{}},
-		"a newer revision supersedes":                              {under("b"), rollout.Progressing, "c", sighting{candidate: "c"}, move{end: rollout.Superseded, open: true}},
-		"a revision that has ended is not opened by a late phase":  {nil, rollout.Progressing, "b", sighting{candidate: "b", closed: "b"}, move{}},
-		"succeeded is promoted":                                    {under("b"), rollout.Succeeded, "b", sighting{}, move{end: rollout.Promoted}},
-		"failed is rolled back":                                    {under("b"), rollout.Failed, "b", sighting{}, move{end: rollout.RolledBack}},
-		"an end that was missed, and something newer came to rest": {under("b"), rollout.Succeeded, "c", sighting{}, move{end: rollout.Superseded}},
+		"a Canary at rest opens nothing":                               {nil, rollout.Succeeded, "b", 0, old, "", move{}, ""},
+		"the first installation is no rollout":                         {nil, rollout.Initializing, "a", 0, old, "", move{}, ""},
+		"the first sighting of a revision waits for the second":        {nil, rollout.Progressing, "b", 0, old, "", move{}, "b"},
+		"the second sighting opens":                                    {nil, rollout.Progressing, "b", 0, old, "b", move{open: true}, "b"},
+		"another revision at the second sighting starts over":          {nil, rollout.Progressing, "c", 0, old, "b", move{}, "c"},
+		"an unknown revision opens nothing":                            {nil, rollout.Progressing, "", 0, old, "b", move{}, ""},
+		"the revision under way goes on":                               {underWay, rollout.Progressing, "b", 0, old, "", move{}, ""},
+		"a newer revision supersedes":                                  {underWay, rollout.Progressing, "c", 0, old, "c", move{end: rollout.Superseded, open: true}, "c"},
+		"a revision pushed during a promotion does not supersede":      {promoting, rollout.Promoting, "c", 0, old, "c", move{}, ""},
+		"nor does it take the promotion for its own":                   {promoting, rollout.Succeeded, "c", 0, old, "", move{end: rollout.Promoted}, ""},
+		"succeeded is promoted":                                        {underWay, rollout.Succeeded, "b", 0, old, "", move{end: rollout.Promoted}, ""},
+		"failed is rolled back":                                        {underWay, rollout.Failed, "b", 0, old, "", move{end: rollout.RolledBack}, ""},
+		"failed with the traffic left on the canary is stuck":          {promoting, rollout.Failed, "b", 100, old, "", move{end: rollout.Stuck}, ""},
+		"a rollback that we asked for, with the mend pushed already":   {failing, rollout.Failed, "c", 0, old, "", move{end: rollout.RolledBack}, ""},
+		"a promotion that was missed, with the next one pushed":        {underWay, rollout.Succeeded, "c", 0, fresh, "", move{end: rollout.Promoted}, ""},
+		"something newer was promoted while nobody looked":             {underWay, rollout.Succeeded, "c", 0, old, "", move{end: rollout.Superseded}, ""},
+		"something newer failed while nobody looked":                   {underWay, rollout.Failed, "c", 0, old, "", move{end: rollout.Superseded}, ""},
+		"a Canary that starts over from nothing leaves things be":      {underWay, rollout.Initializing, "b", 0, old, "", move{}, ""},
+		"a revision seen once is forgotten when the Canary is at rest": {nil, rollout.Failed, "b", 0, old, "b", move{}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, _ := next(c.open, rollout.Canary{Phase: c.phase, Revision: rollout.Revision{Hash: c.hash}}, c.last)
-			if got != c.want {
-				t.Errorf("got %+v, want %+v", got, c.want)
+			canary := rollout.Canary{Phase: c.phase, LeftAt: c.leftAt, Stable: c.stable, Revision: rollout.Revision{Hash: c.hash}}
+			got, seen := next(c.open, canary, c.candidate)
+			if got != c.want || seen != c.seen {
+				t.Errorf("got %+v %q, want %+v %q", got, seen, c.want, c.seen)
 			}
 		})
-	}
-	if _, seen := next(nil, rollout.Canary{Phase: rollout.Succeeded}, sighting{candidate: "b", closed: "b"}); seen != (sighting{}) {
-		t.Errorf("a Canary at rest leaves %+v behind", seen)
 	}
 }

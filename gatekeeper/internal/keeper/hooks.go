@@ -16,6 +16,9 @@ func (k *Keeper) Ask(hook rollout.Hook, key rollout.Key) (yes bool, why string, 
 	if _, known := k.canaries[key]; !known {
 		return false, "", fmt.Errorf("canary %s: %w", key, rollout.ErrUnknownCanary)
 	}
+	if k.trouble != nil && hook != rollout.Rollback && hook != rollout.RolloutCheck {
+		return false, "the gatekeeper can not record what it decides, nothing may go on: see its log", nil
+	}
 	var current *rollout.Rollout
 	if open := k.open(key); open != nil {
 		current = &open.rollout
@@ -47,23 +50,8 @@ func (k *Keeper) Heard(ctx context.Context, key rollout.Key, text string) error 
 	return k.save(ctx, open)
 }
 
-// Finished takes in Flagger's post-rollout message, durably: phase is Succeeded or Failed. Flagger sends it at most
-// once; when it is lost, the Canary's own status ends the rollout at the next tick.
+// Finished notes Flagger's post-rollout message, durably. It does not end the rollout: the Canary's status, which
+// Flagger writes before, does so at the next tick.
 func (k *Keeper) Finished(ctx context.Context, key rollout.Key, phase rollout.Phase) error {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	open := k.open(key)
-	if open == nil {
-		k.cfg.Log.Info("post-rollout without a rollout under way", "canary", key, "phase", phase)
-		return nil
-	}
-	switch phase {
-	case rollout.Succeeded:
-		k.end(open, rollout.Promoted, phase, k.cfg.Now())
-	case rollout.Failed:
-		k.end(open, rollout.RolledBack, phase, k.cfg.Now())
-	default:
-		return nil
-	}
-	return k.save(ctx, open)
+	return k.Heard(ctx, key, "post-rollout: "+string(phase))
 }

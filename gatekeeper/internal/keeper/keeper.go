@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -68,21 +69,22 @@ type run struct {
 type Keeper struct {
 	cfg Config
 
-	mu        sync.Mutex
-	canaries  map[rollout.Key]rollout.Canary
-	sightings map[rollout.Key]sighting
-	runs      map[string]*run // by rollout id: under way, or ended and not reported yet
-	lastTick  time.Time
+	mu         sync.Mutex
+	canaries   map[rollout.Key]rollout.Canary
+	candidates map[rollout.Key]string // revisions under analysis that have no rollout yet
+	runs       map[string]*run        // by rollout id: under way, or ended and not reported yet
+	lastTick   time.Time
+	trouble    error // of the last evaluation: while there is any nothing is allowed to go on
 }
 
 // New takes up the rollouts that the ledger left open. A ledger that can not be read is an error: starting without it
 // would forget a verdict.
 func New(ctx context.Context, cfg Config) (*Keeper, error) {
 	k := &Keeper{
-		cfg:       cfg,
-		canaries:  map[rollout.Key]rollout.Canary{},
-		sightings: map[rollout.Key]sighting{},
-		runs:      map[string]*run{},
+		cfg:        cfg,
+		canaries:   map[rollout.Key]rollout.Canary{},
+		candidates: map[rollout.Key]string{},
+		runs:       map[string]*run{},
 	}
 	rollouts, books, err := cfg.Ledger.Open(ctx)
 	if err != nil {
@@ -90,6 +92,9 @@ func New(ctx context.Context, cfg Config) (*Keeper, error) {
 	}
 	now := cfg.Now()
 	for i, r := range rollouts {
+		if older := k.open(r.Canary); older != nil && r.Result == "" {
+			k.end(older, rollout.Superseded, older.rollout.Phase, now) // its end was on its way to the disk
+		}
 		r.Note(now, "gatekeeper", "gatekeeper restarted and took the rollout up again")
 		k.runs[r.ID] = &run{rollout: r, book: books[i]}
 		cfg.Log.Info("rollout taken up again", "rollout", r.ID, "requests", r.Latest.Canary.Total())
@@ -101,10 +106,13 @@ func New(ctx context.Context, cfg Config) (*Keeper, error) {
 func (k *Keeper) Run(ctx context.Context, interval time.Duration) error {
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
+	var told string
 	for {
-		if err := k.Tick(ctx); err != nil && ctx.Err() == nil {
-			k.cfg.Log.Error("evaluation incomplete, next try follows", "error", err)
+		err := k.Tick(ctx)
+		if err != nil && ctx.Err() == nil && err.Error() != told {
+			k.cfg.Log.Error("evaluation incomplete, nothing may go on until it succeeds", "error", err)
 		}
+		told = fmt.Sprint(err) // the same failure every second is one line
 		select {
 		case <-ctx.Done():
 			return nil
@@ -132,9 +140,10 @@ func (k *Keeper) Tick(ctx context.Context) error {
 	for _, m := range measured {
 		errs = append(errs, k.apply(ctx, m))
 	}
+	k.trouble = errors.Join(errs...)
 	k.lastTick = k.cfg.Now()
 	k.cfg.Metrics.observe(k.lastTick, k.lastTick.Sub(began), k.underWay())
-	return errors.Join(errs...)
+	return k.trouble
 }
 
 // reconcile takes in the cluster's view and returns copies of what is to be measured.
@@ -155,26 +164,43 @@ func (k *Keeper) reconcile(canaries []rollout.Canary, now time.Time) []measureme
 		}
 		work = append(work, measurement{id: r.rollout.ID, rollout: r.rollout, canary: c, book: maps.Clone(r.book)})
 	}
+	// Oldest first: what a newer one supersedes is saved, and told, before it.
+	slices.SortFunc(work, func(a, b measurement) int { return a.rollout.StartedAt.Compare(b.rollout.StartedAt) })
 	return work
 }
 
 // follow lets the Canary's phase and revision open or end a rollout.
 func (k *Keeper) follow(c rollout.Canary, now time.Time) {
 	open := k.open(c.Key)
-	move, seen := next(open, c, k.sightings[c.Key])
-	k.sightings[c.Key] = seen
+	var current *rollout.Rollout
+	if open != nil {
+		current = &open.rollout
+	}
+	move, seen := next(current, c, k.candidates[c.Key])
+	k.candidates[c.Key] = seen
+	if open != nil {
+		open.rollout.Phase = c.Phase
+	}
 	if move.end != "" {
 		k.end(open, move.end, c.Phase, now)
 	}
 	if move.open {
-		r := &run{rollout: rollout.New(c, now), book: rollout.Book{}}
-		r.news = append(r.news, r.rollout.News(rollout.HasStarted, now))
-		k.runs[r.rollout.ID] = r
-		k.cfg.Log.Info("rollout started", "rollout", r.rollout.ID, "image", c.Revision.Image, "policy", c.Policy)
+		k.begin(c, move.end == rollout.Superseded, now)
 	}
-	if open != nil && move.end == "" {
-		open.rollout.Phase = c.Phase
+}
+
+// begin opens the rollout of c's current revision. When it supersedes another, the weight is that one's until Flagger
+// sets it back at its next tick.
+func (k *Keeper) begin(c rollout.Canary, supersedes bool, now time.Time) {
+	r := &run{rollout: rollout.New(c, now), book: rollout.Book{}}
+	r.rollout.AwaitsReset = supersedes
+	if _, known := k.cfg.Policies[c.Policy]; !known {
+		r.rollout.Note(now, "gatekeeper", fmt.Sprintf("there is no policy %q, the rollout is judged by the default policy", c.Policy))
+		k.cfg.Log.Warn("unknown policy, default is used", "rollout", r.rollout.ID, "policy", c.Policy)
 	}
+	r.news = append(r.news, r.rollout.News(rollout.HasStarted, now))
+	k.runs[r.rollout.ID] = r
+	k.cfg.Log.Info("rollout started", "rollout", r.rollout.ID, "image", c.Revision.Image, "policy", c.Policy)
 }
 
 // open is the rollout of a Canary that has no result yet, nil when there is none.
@@ -201,9 +227,6 @@ func (k *Keeper) underWay() int {
 func (k *Keeper) end(r *run, result rollout.Result, phase rollout.Phase, now time.Time) {
 	r.rollout.End(result, phase, now)
 	r.news = append(r.news, r.rollout.News(rollout.Happening(result), now))
-	seen := k.sightings[r.rollout.Canary]
-	seen.closed = r.rollout.Revision.Hash
-	k.sightings[r.rollout.Canary] = seen
 	k.cfg.Metrics.ended(result)
 	k.cfg.Log.Info("rollout ended", "rollout", r.rollout.ID, "result", result, "why", r.rollout.Summary())
 }
@@ -232,7 +255,7 @@ func (k *Keeper) measure(ctx context.Context, work []measurement) []measurement 
 	return work
 }
 
-// rules are the rollout's policy. One that was taken away since falls back to the default, which is strict.
+// rules are the rollout's policy, or the default where that one does not exist (any more).
 func (k *Keeper) rules(r rollout.Rollout) policy.Rules {
 	if rules, ok := k.cfg.Policies[r.Policy]; ok {
 		return rules

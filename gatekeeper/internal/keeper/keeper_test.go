@@ -222,7 +222,7 @@ func TestAGoodReleaseGoesUpStepByStepAndIsPromoted(t *testing.T) {
 	if r.Result != rollout.Promoted || !r.Reported || r.Latest.Canary != (rollout.Counts{Good: 20 * 35}) || len(r.Steps) != 2 {
 		t.Errorf("got %+v", r)
 	}
-	h.wantNews(rollout.HasStarted, rollout.HasPromoted)
+	h.wantNews(rollout.HasStarted, rollout.Happening(rollout.Promoted))
 	h.wantOneEntry()
 }
 
@@ -244,7 +244,7 @@ func TestABadReleaseIsRolledBackAndTold(t *testing.T) {
 	if r.Result != rollout.RolledBack || r.Verdict.Outcome != rollout.Fail {
 		t.Errorf("got %+v", r)
 	}
-	h.wantNews(rollout.HasStarted, rollout.HasRolledBack)
+	h.wantNews(rollout.HasStarted, rollout.Happening(rollout.RolledBack))
 	h.wantOneEntry()
 	h.want(rollout.Rollback, false) // it is over
 }
@@ -276,7 +276,7 @@ func TestARestartForgetsNothing(t *testing.T) {
 	h.restart()
 	h.pass(3, 0, 0)
 	h.wantOneEntry()
-	h.wantNews(rollout.HasStarted, rollout.HasRolledBack)
+	h.wantNews(rollout.HasStarted, rollout.Happening(rollout.RolledBack))
 }
 
 // wantUnknown asks about a Canary that the keeper has not seen yet.
@@ -302,16 +302,16 @@ func TestALostPostRolloutIsMadeUpForByTheCanarysStatus(t *testing.T) {
 	h.wantOneEntry()
 }
 
-func TestAPhaseThatLagsBehindThePostRolloutOpensNothing(t *testing.T) {
+func TestAPostRolloutAloneEndsNothing(t *testing.T) {
 	h := newHouse(t)
 	h.release("v2")
 	h.pass(2, 0, 0)
 	if err := h.keeper.Finished(t.Context(), key, rollout.Failed); err != nil {
 		t.Fatal(err)
 	}
-	h.pass(5, 0, 0) // the watch still says Progressing
-	if len(h.all()) != 1 {
-		t.Errorf("%d rollouts, want 1", len(h.all()))
+	h.pass(5, 0, 0) // the Canary still is Progressing: the message was early, or forged
+	if r := h.newest(); r.Result != "" || len(h.all()) != 1 {
+		t.Errorf("%d rollouts, the newest %q", len(h.all()), r.Result)
 	}
 	h.set(func(c *rollout.Canary) { c.Phase = rollout.Failed })
 	h.pass(1, 0, 0)
@@ -322,24 +322,93 @@ func TestAPhaseThatLagsBehindThePostRolloutOpensNothing(t *testing.T) {
 	}
 }
 
-func TestANewRevisionSupersedesAndIsJudgedOnItsOwnCounts(t *testing.T) {
+func TestBackToTheCandidateBefore(t *testing.T) {
+	h := newHouse(t)
+	for _, hash := range []string{"a", "b", "a"} {
+		h.release(hash)
+		h.pass(3, 0, 0)
+		h.want(rollout.PreRollout, true)
+	}
+	if all := h.all(); len(all) != 3 || all[0].Revision.Hash != "a" || all[0].Result != "" {
+		t.Errorf("got %+v", all)
+	}
+}
+
+func TestANewRevisionSupersedesAndIsJudgedOnItsOwn(t *testing.T) {
 	h := newHouse(t)
 	h.release("v2")
 	h.pass(2, 0, 0)
-	h.weight(10)
+	h.weight(50)
 	h.pass(12, 20, 5)
 	h.want(rollout.Rollback, true)
 	h.release("v3")
-	h.pass(1, 0, 0)
-	h.pass(1, 0, 0)
+	h.weight(50) // Flagger sets it back at its next tick only
+	h.pass(5, 0, 0)
 	h.want(rollout.Rollback, false)
+	h.weight(0)
+	h.pass(2, 0, 0)
+	h.want(rollout.ConfirmTrafficIncrease, true)
 	h.weight(10)
-	h.pass(1, 20, 0)
+	h.pass(20, 20, 0)
+	h.want(rollout.ConfirmTrafficIncrease, false) // the first weight bakes its full time
 	all := h.all()
-	if len(all) != 2 || all[1].Result != rollout.Superseded || all[0].Latest.Canary != (rollout.Counts{Good: 20}) {
+	if len(all) != 2 || all[1].Result != rollout.Superseded || len(all[0].Steps) != 1 || all[0].Latest.Canary != (rollout.Counts{Good: 400}) {
 		t.Errorf("got %+v", all)
 	}
-	h.wantNews(rollout.HasStarted, rollout.HasSuperseded, rollout.HasStarted)
+	h.wantNews(rollout.HasStarted, rollout.Happening(rollout.Superseded), rollout.HasStarted)
+}
+
+func TestAPushDuringThePromotionIsNotPromoted(t *testing.T) {
+	h := newHouse(t)
+	h.release("v2")
+	h.pass(2, 0, 0)
+	h.weight(100)
+	h.pass(30, 20, 0)
+	h.set(func(c *rollout.Canary) { c.Phase, c.Revision = rollout.Promoting, revision("v3") })
+	h.pass(3, 0, 0)
+	h.set(func(c *rollout.Canary) { c.Phase, c.Weight, c.Pods = rollout.Succeeded, 0, nil })
+	h.pass(2, 0, 0)
+	all := h.all()
+	if len(all) != 1 || all[0].Revision.Hash != "v2" || all[0].Result != rollout.Promoted {
+		t.Errorf("got %+v", all)
+	}
+}
+
+func TestAKillBetweenTheSavesOfASupersede(t *testing.T) {
+	h := newHouse(t)
+	h.release("v2")
+	h.pass(3, 0, 0)
+	before := h.newest() // v2, still open
+	h.release("v3")
+	h.pass(3, 0, 0)
+	if err := h.store.Save(t.Context(), before, rollout.Book{}); err != nil { // as if v2's end had not reached the disk
+		t.Fatal(err)
+	}
+	h.restart()
+	h.pass(3, 0, 0)
+	if all := h.all(); len(all) != 2 || all[0].Result != "" || all[1].Result != rollout.Superseded {
+		t.Errorf("got %+v", all)
+	}
+}
+
+func TestWhatCanNotBeRecordedMayNotGoOn(t *testing.T) {
+	h := newHouse(t)
+	h.release("v2")
+	h.pass(2, 0, 0)
+	h.want(rollout.ConfirmTrafficIncrease, true)
+	if err := h.store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	h.weight(10)
+	for range 15 {
+		h.now = h.now.Add(time.Second)
+		h.bad.Add(30)
+		if err := h.keeper.Tick(t.Context()); err == nil {
+			t.Fatal("an evaluation that could not be saved succeeded")
+		}
+	}
+	h.want(rollout.ConfirmTrafficIncrease, false)
+	h.want(rollout.Rollback, true) // going back needs no record
 }
 
 func TestTheLastResponsesAreWaitedFor(t *testing.T) {

@@ -26,7 +26,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		last:     f.NewGauge(prometheus.GaugeOpts{Name: "gatekeeper_last_evaluation_timestamp_seconds", Help: "Unix time of the last complete evaluation."}),
 		duration: f.NewHistogram(prometheus.HistogramOpts{Name: "gatekeeper_evaluation_duration_seconds", Help: "Time that one evaluation of all rollouts takes."}),
 	}
-	for _, result := range []rollout.Result{rollout.Promoted, rollout.RolledBack, rollout.Superseded, rollout.Aborted} {
+	for _, result := range []rollout.Result{rollout.Promoted, rollout.RolledBack, rollout.Superseded, rollout.Aborted, rollout.Stuck} {
 		m.results.WithLabelValues(string(result))
 	}
 	return m

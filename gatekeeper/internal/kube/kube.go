@@ -94,10 +94,14 @@ func New(cfg *rest.Config) (*Cluster, error) {
 	return c, nil
 }
 
-// slim drops what nobody here reads: the bookkeeping of server-side apply is most of an object's size.
+// slim drops what nobody here reads: the bookkeeping of server-side apply and the specs of pods are most of what all
+// pods of a cluster weigh.
 func slim(obj any) (any, error) {
 	if m, err := meta.Accessor(obj); err == nil {
 		m.SetManagedFields(nil)
+	}
+	if p, ok := obj.(*corev1.Pod); ok {
+		p.Spec = corev1.PodSpec{}
 	}
 	return obj, nil
 }
@@ -153,7 +157,7 @@ func (c *Cluster) read(o map[string]any) (rollout.Canary, error) {
 		Policy: policyName(o),
 	}
 	weight, _, _ := unstructured.NestedInt64(o, "status", "canaryWeight")
-	canary.Weight = int(weight)
+	canary.Weight, canary.LeftAt = int(weight), int(weight)
 	ns, target := canary.Key.Namespace, text(o, "spec", "targetRef", "name")
 	if name := text(o, "spec", "ingressRef", "name"); name != "" {
 		canary.Weight = c.liveWeight(ns, name, canary.Weight)
@@ -243,7 +247,7 @@ func pod(p *corev1.Pod, track rollout.Track) rollout.Pod {
 		Terminating: p.DeletionTimestamp != nil,
 	}
 	if p.Status.PodIP != "" {
-		out.Address = net.JoinHostPort(p.Status.PodIP, cmp.Or(p.Annotations[portAnnotation], "8080"))
+		out.Address = net.JoinHostPort(p.Status.PodIP, port(p))
 	}
 	for _, cond := range p.Status.Conditions {
 		if cond.Type == corev1.PodReady {
@@ -251,6 +255,14 @@ func pod(p *corev1.Pod, track rollout.Track) rollout.Pod {
 		}
 	}
 	return out
+}
+
+// port is the annotated port; anything but a number would be part of a URL that we call, so it is left out.
+func port(p *corev1.Pod) string {
+	if _, err := strconv.ParseUint(p.Annotations[portAnnotation], 10, 16); err != nil {
+		return "8080"
+	}
+	return p.Annotations[portAnnotation]
 }
 
 // policyName is the policy that the Canary's own hooks name in their metadata.

@@ -32,6 +32,10 @@ func TestPod(t *testing.T) {
 	if plain := pod(&corev1.Pod{Status: corev1.PodStatus{PodIP: "10.0.0.7"}}, rollout.TrackPrimary); plain.Address != "10.0.0.7:8080" || plain.Path != "/metrics" || plain.Ready {
 		t.Errorf("a pod without annotations: %+v", plain)
 	}
+	forged := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{"prometheus.io/port": "80@elsewhere:80"}}, Status: corev1.PodStatus{PodIP: "10.0.0.7"}}
+	if got := pod(forged, rollout.TrackCanary); got.Address != "10.0.0.7:8080" {
+		t.Errorf("an annotation sends us to %s", got.Address)
+	}
 	if unborn := pod(&corev1.Pod{}, rollout.TrackCanary); unborn.Address != "" {
 		t.Errorf("a pod without an IP has the address %q", unborn.Address)
 	}

@@ -36,6 +36,9 @@ func Webhook(client *http.Client, address string) (Sink, error) {
 	if err != nil || target.Host == "" || (target.Scheme != "http" && target.Scheme != "https") {
 		return nil, errors.New("the notification webhook's address is not an http or https URL")
 	}
+	direct := *client
+	// A POST that is redirected becomes a GET: whoever answers that has not got the news.
+	direct.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return func(ctx context.Context, m rollout.Message) (bool, error) {
 		body, err := json.Marshal(m.News)
 		if err != nil {
@@ -47,7 +50,7 @@ func Webhook(client *http.Client, address string) (Sink, error) {
 		}
 		req.Header.Set("Content-Type", "application/json")
 		req.Header.Set("Idempotency-Key", m.News.Key())
-		resp, err := client.Do(req)
+		resp, err := direct.Do(req)
 		if err != nil {
 			var withURL *url.Error
 			if errors.As(err, &withURL) {
@@ -64,6 +67,9 @@ func Webhook(client *http.Client, address string) (Sink, error) {
 		return retry, fmt.Errorf("post to %s: status %s", target.Host, resp.Status)
 	}, nil
 }
+
+// Nobody takes every message and tells nobody: what happened before a receiver is configured is not news by then.
+func Nobody(context.Context, rollout.Message) (bool, error) { return false, nil }
 
 // Courier carries what is due from the outbox to the sink.
 type Courier struct {

@@ -16,7 +16,7 @@ import (
 )
 
 var message = rollout.Message{News: rollout.News{
-	Event: rollout.HasRolledBack, Rollout: "r1", Canary: rollout.Key{Namespace: "demo", Name: "podinfo"}, Text: "2.0.0 was rolled back",
+	Event: rollout.Happening(rollout.RolledBack), Rollout: "r1", Canary: rollout.Key{Namespace: "demo", Name: "podinfo"}, Text: "2.0.0 was rolled back",
 }}
 
 func TestWebhook(t *testing.T) {
@@ -58,6 +58,22 @@ func TestWebhook(t *testing.T) {
 				t.Errorf("receiver got %+v with key %q", got, key)
 			}
 		})
+	}
+}
+
+func TestARedirectIsNoDelivery(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost {
+			http.Redirect(w, r, "/login", http.StatusFound)
+		}
+	}))
+	defer server.Close()
+	sink, err := Webhook(server.Client(), server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if retry, err := sink(t.Context(), message); err == nil || retry {
+		t.Errorf("retry %v, error %v: a login page has taken the news", retry, err)
 	}
 }
 

@@ -16,8 +16,10 @@ func Answer(hook rollout.Hook, r *rollout.Rollout, now time.Time) (yes bool, why
 		return true, "no gate holds"
 	case rollout.PreRollout:
 		return ready(r, now)
-	case rollout.ConfirmTrafficIncrease, rollout.ConfirmPromotion:
+	case rollout.ConfirmTrafficIncrease:
 		return mayGoOn(r, now)
+	case rollout.ConfirmPromotion:
+		return mayBePromoted(r, now)
 	case rollout.Rollback:
 		if r == nil || r.Verdict.Outcome != rollout.Fail {
 			return false, "no reason to roll back"
@@ -54,6 +56,16 @@ func mayGoOn(r *rollout.Rollout, now time.Time) (bool, string) {
 	default:
 		return r.Verdict.Outcome == rollout.Pass, r.Verdict.Text()
 	}
+}
+
+// mayBePromoted asks more than mayGoOn: pods that only answer have proven nothing, a step with traffic must have passed.
+func mayBePromoted(r *rollout.Rollout, now time.Time) (bool, string) {
+	if r != nil {
+		if _, underWay := r.Step(); !underWay {
+			return false, "no traffic has been seen at the canary's weight yet"
+		}
+	}
+	return mayGoOn(r, now)
 }
 
 func stale(r *rollout.Rollout, now time.Time) bool { return now.Sub(r.Latest.At) > maxAge }

@@ -18,8 +18,8 @@ const (
 	KindObjective   = "objective"     // under slo.objective
 	KindTooFew      = "too-few"       // fewer canary requests than evidence.minRequests
 	KindBlind       = "blind"         // no fresh counts from the canary's pods
+	KindSuperseding = "superseding"   // weight is still that of the revision before
 	KindBaking      = "baking"        // bake time of this weight not over
-	KindWeightLost  = "weight-lost"   // weight fell back to 0 though nothing failed
 	KindReady       = "ready"         // canary pods answer, no traffic yet
 	KindStepDone    = "step-done"     // this weight's bake time is over and its evidence is good
 	KindHeldTooLong = "held-too-long" // under the objective for longer than evidence.maxHold
@@ -127,19 +127,25 @@ func (s SLO) IsGood(status string) bool {
 // Missing evidence is hold, never pass and never fail.
 //
 // Source of the limit: requirements 5, "fails if the error rate exceeds 2 % in the first 5 minutes"; taken literally and
-// looked at on every tick once minRequests canary requests are counted. A later weight is held to the same limit by its
-// own requests, so that errors which start after the window are not diluted by good minutes before.
+// looked at on every tick once minRequests canary requests are counted. After the window, and at every later weight, a
+// step is held to the same limit by its own requests, so that errors which start late are not diluted by good minutes.
 func Decide(rules Rules, r rollout.Rollout, now time.Time) rollout.Verdict {
 	if r.Verdict.Outcome == rollout.Fail {
 		return r.Verdict
 	}
-	if r.FirstTrafficAt.IsZero() {
+	if r.AwaitsReset {
+		return rollout.Verdict{Outcome: rollout.Hold, At: now, Reasons: []rollout.Reason{{
+			Kind: KindSuperseding, Text: "Flagger has not taken the traffic back from the revision before yet",
+		}}}
+	}
+	step, underWay := r.Step()
+	if !underWay {
 		return beforeTraffic(r, now)
 	}
-	if reasons := failures(rules, r, now); len(reasons) > 0 {
+	if reasons := failures(rules, r, step, now); len(reasons) > 0 {
 		return rollout.Verdict{Outcome: rollout.Fail, At: now, Reasons: reasons}
 	}
-	if reasons := holds(rules, r, now); len(reasons) > 0 {
+	if reasons := holds(rules, r, step, now); len(reasons) > 0 {
 		return rollout.Verdict{Outcome: rollout.Hold, At: now, Reasons: reasons}
 	}
 	c := r.Latest.Canary
@@ -150,10 +156,11 @@ func Decide(rules Rules, r rollout.Rollout, now time.Time) rollout.Verdict {
 	}}}
 }
 
+// beforeTraffic is the verdict while the weight is 0: at the start, and when Flagger begins its analysis anew.
 func beforeTraffic(r rollout.Rollout, now time.Time) rollout.Verdict {
 	if r.Latest.Answering == 0 {
 		return rollout.Verdict{Outcome: rollout.Hold, At: now, Reasons: []rollout.Reason{{
-			Kind: KindBlind, Text: "no canary pod has answered with its metrics yet",
+			Kind: KindBlind, Text: "no canary pod has answered with its metrics yet" + trouble(r.Latest),
 		}}}
 	}
 	return rollout.Verdict{Outcome: rollout.Pass, At: now, Reasons: []rollout.Reason{{
@@ -161,11 +168,12 @@ func beforeTraffic(r rollout.Rollout, now time.Time) rollout.Verdict {
 	}}}
 }
 
-func failures(rules Rules, r rollout.Rollout, now time.Time) []rollout.Reason {
+func failures(rules Rules, r rollout.Rollout, step rollout.Step, now time.Time) []rollout.Reason {
 	var reasons []rollout.Reason
 	limit, least := rules.FailFast.ErrorRate, rules.Evidence.MinRequests
 	c := r.Latest.Canary
-	since := r.Latest.At.Sub(r.FirstTrafficAt)
+	first := r.First()
+	since := r.Latest.At.Sub(r.Steps[first].From)
 	if since <= rules.FailFast.Within && c.Total() >= least && c.ErrorRate() > limit {
 		reasons = append(reasons, rollout.Reason{
 			Kind:   KindErrorRate,
@@ -173,11 +181,8 @@ func failures(rules Rules, r rollout.Rollout, now time.Time) []rollout.Reason {
 			Values: values(c),
 		})
 	}
-	step, ok := r.Step()
-	if !ok {
-		return reasons
-	}
-	if len(r.Steps) > 1 && step.Canary.Total() >= least && step.Canary.ErrorRate() > limit {
+	later := first < len(r.Steps)-1 || since > rules.FailFast.Within
+	if later && step.Canary.Total() >= least && step.Canary.ErrorRate() > limit {
 		reasons = append(reasons, rollout.Reason{
 			Kind:   KindStepRate,
 			Text:   fmt.Sprintf("%d of %d canary requests failed at %d %% of traffic: %s, the limit is %s", step.Canary.Bad, step.Canary.Total(), step.Weight, percent(step.Canary.ErrorRate()), percent(limit)),
@@ -195,20 +200,14 @@ func failures(rules Rules, r rollout.Rollout, now time.Time) []rollout.Reason {
 	return reasons
 }
 
-func holds(rules Rules, r rollout.Rollout, now time.Time) []rollout.Reason {
+func holds(rules Rules, r rollout.Rollout, step rollout.Step, now time.Time) []rollout.Reason {
 	var reasons []rollout.Reason
 	t, c := r.Latest, r.Latest.Canary
 	if t.Age > maxAge || t.Answering == 0 {
 		reasons = append(reasons, rollout.Reason{
 			Kind:   KindBlind,
-			Text:   fmt.Sprintf("the canary's counts are %s old and %d of its pods answer: nothing can be said of it", seconds(t.Age), t.Answering),
+			Text:   fmt.Sprintf("the canary's counts are %s old and %d of its pods answer: nothing can be said of it%s", seconds(t.Age), t.Answering, trouble(t)),
 			Values: map[string]float64{"age": t.Age.Seconds(), "answering": float64(t.Answering)},
-		})
-	}
-	step, ok := r.Step()
-	if !ok {
-		reasons = append(reasons, rollout.Reason{
-			Kind: KindWeightLost, Text: "the canary weight fell back to 0 during the analysis: somebody or something outside Flagger set it",
 		})
 	}
 	if c.Total() >= rules.Evidence.MinRequests && c.ErrorRate() > 100-rules.SLO.Objective {
@@ -225,7 +224,12 @@ func holds(rules Rules, r rollout.Rollout, now time.Time) []rollout.Reason {
 			Values: values(c),
 		})
 	}
-	if left := bake(rules, r) - now.Sub(step.From); ok && left > 0 {
+	if c.Total() >= rules.Evidence.MinRequests && step.Canary.Total() == 0 {
+		reasons = append(reasons, rollout.Reason{
+			Kind: KindTooFew, Text: fmt.Sprintf("no canary request counted at %d %% of traffic", step.Weight), Values: values(step.Canary),
+		})
+	}
+	if left := bake(rules, r) - now.Sub(step.From); left > 0 {
 		reasons = append(reasons, rollout.Reason{
 			Kind:   KindBaking,
 			Text:   fmt.Sprintf("%s of %s at %d %% of traffic are left", seconds(left), seconds(bake(rules, r)), step.Weight),
@@ -235,9 +239,16 @@ func holds(rules Rules, r rollout.Rollout, now time.Time) []rollout.Reason {
 	return reasons
 }
 
+func trouble(t rollout.Tick) string {
+	if t.Trouble == "" {
+		return ""
+	}
+	return " (" + t.Trouble + ")"
+}
+
 // bake is the least time at the current weight.
 func bake(rules Rules, r rollout.Rollout) time.Duration {
-	if len(r.Steps) <= 1 {
+	if r.First() == len(r.Steps)-1 {
 		return rules.Bake.First
 	}
 	return rules.Bake.Step

@@ -55,8 +55,8 @@ func TestDecide(t *testing.T) {
 		"at the last moment of the window the rule still holds": {
 			[]rollout.Tick{tick(0, 10, 0, 0), tick(300, 10, 900, 100)}, rollout.Fail, KindErrorRate, "the first 5m0s",
 		},
-		"after the window the cumulative rule is over; the objective holds": {
-			[]rollout.Tick{tick(0, 10, 0, 0), tick(301, 10, 900, 100)}, rollout.Hold, KindObjective, "100 of 1000",
+		"after the window the step's own requests are held to the limit": {
+			[]rollout.Tick{tick(0, 10, 0, 0), tick(301, 10, 900, 100)}, rollout.Fail, KindStepRate, "100 of 1000",
 		},
 		"a later weight is held to the limit by its own requests": {
 			[]rollout.Tick{tick(0, 10, 0, 0), tick(300, 10, 20000, 0), tick(301, 25, 20000, 0), tick(330, 25, 20290, 10)},
@@ -89,8 +89,25 @@ func TestDecide(t *testing.T) {
 		"errors that were counted fail even if the pods have gone silent since": {
 			[]rollout.Tick{tick(0, 10, 0, 0), blind(tick(30, 10, 100, 300))}, rollout.Fail, KindErrorRate, "300 of 400",
 		},
-		"a weight that falls to 0 on its own lets nothing grow": {
-			[]rollout.Tick{tick(0, 10, 0, 0), tick(300, 10, 1000, 0), tick(301, 0, 1000, 0)}, rollout.Hold, KindWeightLost, "fell back to 0",
+		"back at 0 without a fail the climb may begin anew": {
+			[]rollout.Tick{tick(0, 10, 0, 0), tick(300, 10, 1000, 0), tick(301, 0, 1000, 0)}, rollout.Pass, KindReady, "no traffic",
+		},
+		"a climb that begins anew bakes its first weight in full": {
+			[]rollout.Tick{tick(0, 10, 0, 0), tick(300, 10, 1000, 0), tick(301, 0, 1000, 0), tick(310, 10, 1000, 0), tick(310+299, 10, 2000, 0)},
+			rollout.Hold, KindBaking, "1s of 5m0s",
+		},
+		"a climb that begins anew has its own window": {
+			[]rollout.Tick{tick(0, 10, 0, 0), tick(400, 0, 0, 0), tick(410, 10, 0, 0), tick(420, 10, 200, 100)},
+			rollout.Fail, KindErrorRate, "100 of 300",
+		},
+		"late errors at the first weight fail too": {
+			[]rollout.Tick{tick(0, 10, 0, 0), tick(310, 10, 50, 0), tick(400, 10, 50, 600)}, rollout.Fail, KindStepRate, "600 of 650",
+		},
+		"a weight without a single request proves nothing": {
+			[]rollout.Tick{tick(0, 10, 0, 0), tick(300, 25, 1000, 0), tick(400, 25, 1000, 0)}, rollout.Hold, KindTooFew, "no canary request counted at 25 %",
+		},
+		"a request by hand before the first weight is no traffic": {
+			[]rollout.Tick{tick(0, 0, 1, 0), tick(100, 0, 1, 0)}, rollout.Pass, KindReady, "no traffic yet",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -100,6 +117,15 @@ func TestDecide(t *testing.T) {
 				t.Errorf("got %s %+v\nwant %s %s …%s…", got.Outcome, got.Reasons, c.outcome, c.kind, c.says)
 			}
 		})
+	}
+}
+
+func TestTheTrafficOfTheRevisionBeforeLetsNothingGrow(t *testing.T) {
+	r := rollout.New(rollout.Canary{Revision: rollout.Revision{Hash: "abc"}}, start)
+	r.AwaitsReset = true
+	r.Observe(tick(1, 50, 500, 0))
+	if v := Decide(Default(), r, r.Latest.At); v.Outcome != rollout.Hold || v.Reasons[0].Kind != KindSuperseding {
+		t.Errorf("got %+v", v)
 	}
 }
 
@@ -156,6 +182,10 @@ func TestAnswer(t *testing.T) {
 	silent := with(rollout.Hold, 0)
 	silent.Latest.Answering = 0
 	pass, hold, fail := with(rollout.Pass, 0), with(rollout.Hold, 0), with(rollout.Fail, 0)
+	for _, r := range []*rollout.Rollout{pass, hold, fail} {
+		r.Steps = []rollout.Step{{Weight: 100}}
+	}
+	ready := with(rollout.Pass, 0)
 	stalePass, staleFail := with(rollout.Pass, time.Minute), with(rollout.Fail, time.Minute)
 
 	for _, c := range []struct {
@@ -173,6 +203,8 @@ func TestAnswer(t *testing.T) {
 		{"traffic never grows after a fail", rollout.ConfirmTrafficIncrease, fail, false},
 		{"traffic stays when the verdict is old", rollout.ConfirmTrafficIncrease, stalePass, false},
 		{"traffic stays when the rollout is unknown", rollout.ConfirmTrafficIncrease, nil, false},
+		{"no promotion of pods that only answer", rollout.ConfirmPromotion, ready, false},
+		{"traffic may come to pods that only answer", rollout.ConfirmTrafficIncrease, ready, true},
 		{"promotion on pass", rollout.ConfirmPromotion, pass, true},
 		{"no promotion on hold", rollout.ConfirmPromotion, hold, false},
 		{"no promotion after a fail", rollout.ConfirmPromotion, fail, false},

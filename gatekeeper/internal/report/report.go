@@ -2,6 +2,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strconv"
@@ -17,7 +18,7 @@ import (
 func Mark(id string) string { return "<!-- rollout " + strings.ReplaceAll(id, "--", "- -") + " -->" }
 
 const entry = `{{mark .ID}}
-## {{.Result}}: {{text .Canary.String}} {{text .Revision.Label}}, {{day .StartedAt}}
+## {{.Title}}: {{text .Canary.String}} {{text .Revision.Label}}, {{day .StartedAt}}
 
 **{{text .Summary}}.**
 
@@ -35,7 +36,8 @@ const entry = `{{mark .ID}}
 
 ### Service level of both versions
 
-Responses counted at the pods from first traffic to the end; good is {{text .Good}}.
+Responses counted at the pods: of the canary all that its pods gave, of the primary those from first traffic to the end.
+Good is {{text .Good}}.
 
 | version | image | revision | requests | good | not good | good % |
 |---|---|---|---:|---:|---:|---:|
@@ -65,6 +67,9 @@ type data struct {
 	Rules policy.Rules
 }
 
+// Title is the result, or that there is none yet.
+func (d data) Title() string { return cmp.Or(string(d.Result), "under way") }
+
 // Good names the good statuses.
 func (d data) Good() string { return strings.Join(d.Rules.SLO.Good, ", ") }
 
@@ -73,7 +78,7 @@ func Write(w io.Writer, r rollout.Rollout, rules policy.Rules) error {
 	t, err := template.New("entry").Funcs(template.FuncMap{
 		"mark": Mark, "text": text, "clock": clock, "counts": counts,
 		"day":  func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 MST") },
-		"span": func(from, to time.Time) string { return to.Sub(from).Round(time.Second).String() },
+		"span": span,
 	}).Parse(entry)
 	if err != nil {
 		return fmt.Errorf("parse report template: %w", err)
@@ -98,6 +103,13 @@ func clock(t time.Time) string {
 		return "–"
 	}
 	return t.UTC().Format("15:04:05.000")
+}
+
+func span(from, to time.Time) string {
+	if to.IsZero() {
+		return "under way"
+	}
+	return to.Sub(from).Round(time.Second).String()
 }
 
 // counts are four table cells; the share is cut, not rounded, so that one bad response never reads as 100 %.

@@ -51,6 +51,18 @@ func TestEntry(t *testing.T) {
 	}
 }
 
+func TestEntryOfARolloutUnderWay(t *testing.T) {
+	r := rolledBack()
+	r.Result, r.Steps[0].To = "", time.Time{}
+	text := &strings.Builder{}
+	if err := Write(text, r, policy.Default()); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(text.String(), "## under way: demo/podinfo") || !strings.Contains(text.String(), "| under way | 3001 |") {
+		t.Error(text)
+	}
+}
+
 func TestOneBadResponseNeverReadsAsPerfect(t *testing.T) {
 	if got := counts(rollout.Counts{Good: 9_999_999, Bad: 1}); got != "10000000 | 9999999 | 1 | 99.99" {
 		t.Error(got)

@@ -8,13 +8,8 @@ import (
 // Happening is what people are told of.
 type Happening string
 
-// HasStarted opens a rollout's news; the others are its results.
-const (
-	HasStarted    Happening = "started"
-	HasPromoted             = Happening(Promoted)
-	HasRolledBack           = Happening(RolledBack)
-	HasSuperseded           = Happening(Superseded)
-)
+// HasStarted opens a rollout's news; its result closes them.
+const HasStarted Happening = "started"
 
 // News is one thing that people are told, as receivers get it.
 type News struct {

@@ -95,10 +95,13 @@ type Pod struct {
 
 // Canary is what the cluster says of one Canary object at one moment.
 type Canary struct {
-	Key      Key
-	Phase    Phase
-	Weight   int // percent of traffic that goes to the canary now
-	Policy   string
+	Key    Key
+	Phase  Phase
+	Weight int // percent of traffic that goes to the canary now
+	Policy string
+	// LeftAt is the canary weight in the Canary's own status. With phase Failed it is over 0 only when a promotion broke
+	// down and Flagger left the traffic on the canary (pkg/controller/scheduler.go: handleFailedPromotion).
+	LeftAt   int
 	Revision Revision // of the target, to be released
 	Stable   Revision // of the primary
 	Pods     []Pod
@@ -135,8 +138,9 @@ type Tick struct {
 	Canary    Counts        `json:"canary"`
 	Primary   Counts        `json:"primary"`
 	Weight    int           `json:"weight"`
-	Age       time.Duration `json:"age"`       // of the oldest part of the canary's counts
-	Answering int           `json:"answering"` // canary pods that answered at this tick
+	Age       time.Duration `json:"age"`               // of the oldest part of the canary's counts
+	Answering int           `json:"answering"`         // canary pods that answered at this tick
+	Trouble   string        `json:"trouble,omitempty"` // why a canary pod did not answer
 }
 
 // Step is the time spent at one canary weight, with the responses that fell in it.
@@ -189,6 +193,7 @@ const (
 	RolledBack Result = "rolled-back"
 	Superseded Result = "superseded"
 	Aborted    Result = "aborted"
+	Stuck      Result = "stuck"
 )
 
 // Event is one line of a Rollout's timeline.
@@ -198,8 +203,13 @@ type Event struct {
 	Text   string    `json:"text"`
 }
 
-// maxTimeline bounds what one Rollout remembers: a release held for hours must not grow its record for ever.
+// maxTimeline bounds what one Rollout remembers of Flagger's messages: a release held for hours must not grow its record
+// for ever. Our own lines come at changes only and always have room: the end of a story is its point.
 const maxTimeline = 500
+
+// resetTime is how long a superseding rollout takes the weight for its predecessor's. Flagger sets it back at its next
+// look, every analysis interval; after this time the reset was missed, and the weight is our own.
+const resetTime = 2 * time.Minute
 
 // Rollout is one attempt to release one Revision of one Canary.
 type Rollout struct {
@@ -211,7 +221,9 @@ type Rollout struct {
 	Phase          Phase     `json:"phase"`
 	Result         Result    `json:"result"`
 	StartedAt      time.Time `json:"startedAt"`
-	FirstTrafficAt time.Time `json:"firstTrafficAt"`
+	FirstTrafficAt time.Time `json:"firstTrafficAt"` // first weight over 0
+	Before         Counts    `json:"before"`         // primary's responses before that, counted for nothing
+	AwaitsReset    bool      `json:"awaitsReset"`    // the weight is still that of the revision before
 	EndedAt        time.Time `json:"endedAt"`
 	Steps          []Step    `json:"steps"`
 	Latest         Tick      `json:"latest"`
@@ -244,48 +256,72 @@ func (r Revision) Label() string {
 	return r.Hash
 }
 
-// Note appends a line to the timeline; the same text twice in a row, and lines beyond the bound, are left out.
+// Note appends a line to the timeline; the same text twice in a row, and Flagger's lines beyond the bound, are left out.
 func (r *Rollout) Note(at time.Time, source, text string) {
 	last := len(r.Timeline) - 1
-	if len(r.Timeline) >= maxTimeline || last >= 0 && r.Timeline[last].Text == text {
+	if source == "flagger" && last >= maxTimeline || last >= 0 && r.Timeline[last].Text == text {
 		return
 	}
 	r.Timeline = append(r.Timeline, Event{At: at, Source: source, Text: text})
 }
 
-// Observe takes in a new tick. Responses belong to the step in which they were counted: those of requests still on
-// their way when the weight changes count for the last step, so that the steps always add up to the totals.
+// Observe takes in a new tick. The responses since the last one belong to the step in which they fell. The canary's that
+// come when no step is under way (requests still on their way, an early probe by hand) count for the last step, so that
+// the steps add up to all that the canary's pods served; the primary's do not. Once the rollout has a result only the
+// canary's last responses are taken in.
 func (r *Rollout) Observe(t Tick) {
-	r.Latest = t
-	if r.FirstTrafficAt.IsZero() && (t.Weight > 0 || t.Canary.Total() > 0) {
-		r.FirstTrafficAt = t.At
-	}
-	step := r.current()
-	if t.Weight > 0 && (step == nil || step.Weight != t.Weight || !step.To.IsZero()) {
-		if step != nil && step.To.IsZero() {
-			step.To = t.At
-		}
-		r.Steps = append(r.Steps, Step{Weight: t.Weight, From: t.At})
-		r.Note(t.At, "gatekeeper", fmt.Sprintf("canary weight is %d %%", t.Weight))
-	}
-	if t.Weight == 0 && step != nil && step.To.IsZero() {
-		step.To = t.At
-		r.Note(t.At, "gatekeeper", "canary weight is 0 %")
-	}
-	r.share(t)
-}
-
-// share gives the last step all responses that no earlier step has.
-func (r *Rollout) share(t Tick) {
-	if len(r.Steps) == 0 {
+	if r.Result != "" {
+		r.Latest.At, r.Latest.Canary = t.At, t.Canary
+		r.shareCanary()
 		return
 	}
-	var canary, primary Counts
-	for _, s := range r.Steps[:len(r.Steps)-1] {
-		canary, primary = canary.Add(s.Canary), primary.Add(s.Primary)
+	r.AwaitsReset = r.AwaitsReset && t.Weight > 0 && t.At.Sub(r.StartedAt) < resetTime
+	if r.AwaitsReset {
+		t.Weight = 0
 	}
-	last := &r.Steps[len(r.Steps)-1]
-	last.Canary, last.Primary = t.Canary.Sub(canary), t.Primary.Sub(primary)
+	if r.FirstTrafficAt.IsZero() && t.Weight == 0 {
+		r.Before = t.Primary
+	}
+	t.Primary = t.Primary.Sub(r.Before)
+	step, underWay := r.current(), false
+	if step != nil && step.To.IsZero() {
+		underWay = true
+		step.Primary = step.Primary.Add(t.Primary.Sub(r.Latest.Primary))
+	}
+	r.Latest = t
+	r.shareCanary()
+	if underWay && step.Weight != t.Weight {
+		step.To, underWay = t.At, false
+		if t.Weight == 0 {
+			r.Note(t.At, "gatekeeper", "canary weight is 0 %")
+		}
+	}
+	if t.Weight > 0 && !underWay {
+		r.begin(t)
+	}
+}
+
+// begin opens the step of a new weight.
+func (r *Rollout) begin(t Tick) {
+	if r.FirstTrafficAt.IsZero() {
+		r.FirstTrafficAt = t.At
+	}
+	r.Steps = append(r.Steps, Step{Weight: t.Weight, From: t.At})
+	r.shareCanary()
+	r.Note(t.At, "gatekeeper", fmt.Sprintf("canary weight is %d %%", t.Weight))
+}
+
+// shareCanary gives the last step all of the canary's responses that no earlier step has.
+func (r *Rollout) shareCanary() {
+	last := r.current()
+	if last == nil {
+		return
+	}
+	var earlier Counts
+	for _, s := range r.Steps[:len(r.Steps)-1] {
+		earlier = earlier.Add(s.Canary)
+	}
+	last.Canary = r.Latest.Canary.Sub(earlier)
 }
 
 func (r *Rollout) current() *Step {
@@ -293,6 +329,17 @@ func (r *Rollout) current() *Step {
 		return nil
 	}
 	return &r.Steps[len(r.Steps)-1]
+}
+
+// First is the first step of the climb under way. Steps follow each other without a gap; after a gap, when the weight
+// was 0 in between, the climb began anew: Flagger restarts its analysis when a tracked ConfigMap or Secret changes.
+func (r *Rollout) First() (first int) {
+	for i := 1; i < len(r.Steps); i++ {
+		if !r.Steps[i].From.Equal(r.Steps[i-1].To) {
+			first = i
+		}
+	}
+	return first
 }
 
 // Step is the step under way; ok is false before the first weight and after traffic has gone back to 0.
@@ -337,11 +384,13 @@ func (r *Rollout) Summary() string {
 		if r.Verdict.Outcome == Fail {
 			return fmt.Sprintf("%s was rolled back to %s: %s", what, r.Stable.Label(), r.Verdict.Text())
 		}
-		return fmt.Sprintf("%s was rolled back to %s by Flagger itself, not by the gatekeeper's verdict; the timeline has Flagger's reasons", what, r.Stable.Label())
+		return fmt.Sprintf("%s was rolled back to %s by Flagger itself, not by the gatekeeper's verdict; the timeline has what Flagger told of it", what, r.Stable.Label())
 	case Superseded:
 		return fmt.Sprintf("%s was superseded by a newer revision before it was decided", what)
 	case Aborted:
 		return fmt.Sprintf("%s was aborted: the Canary object was deleted", what)
+	case Stuck:
+		return fmt.Sprintf("the promotion of %s broke down and Flagger left the traffic on the canary: a person must act", what)
 	default:
 		return fmt.Sprintf("%s is on its way: %s", what, r.Verdict.Text())
 	}

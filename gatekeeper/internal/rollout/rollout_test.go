@@ -44,32 +44,74 @@ func TestBookCountsEveryResponseOnce(t *testing.T) {
 	}
 }
 
-func TestStepsAddUpToTheTotals(t *testing.T) {
+func TestResponsesBelongToTheStepInWhichTheyFell(t *testing.T) {
 	r := New(Canary{Key: Key{"demo", "podinfo"}, Revision: Revision{Hash: "abc"}}, at(0))
-	ticks := []Tick{
-		{At: at(1), Weight: 0},
-		{At: at(2), Weight: 0, Canary: Counts{1, 0}, Primary: Counts{9, 0}}, // NGINX was quicker than our watch
-		{At: at(3), Weight: 10, Canary: Counts{5, 1}, Primary: Counts{50, 0}},
-		{At: at(4), Weight: 10, Canary: Counts{9, 2}, Primary: Counts{90, 1}},
-		{At: at(5), Weight: 50, Canary: Counts{30, 2}, Primary: Counts{110, 1}},
-		{At: at(6), Weight: 0, Canary: Counts{40, 3}, Primary: Counts{120, 1}}, // requests on their way
-		{At: at(7), Weight: 0, Canary: Counts{41, 3}, Primary: Counts{130, 1}},
-	}
-	for _, tick := range ticks {
+	for _, tick := range []Tick{
+		{At: at(1), Primary: Counts{1000, 5}},
+		{At: at(2), Canary: Counts{1, 0}, Primary: Counts{2000, 5}}, // NGINX was quicker than our watch, or somebody tried it by hand
+		{At: at(3), Weight: 10, Canary: Counts{5, 1}, Primary: Counts{2050, 5}},
+		{At: at(4), Weight: 10, Canary: Counts{9, 2}, Primary: Counts{2090, 6}},
+		{At: at(5), Weight: 50, Canary: Counts{12, 2}, Primary: Counts{2110, 6}}, // fell before the change was seen
+		{At: at(6), Weight: 0, Canary: Counts{40, 3}, Primary: Counts{2120, 6}},
+		{At: at(7), Weight: 0, Canary: Counts{41, 3}, Primary: Counts{2220, 6}}, // a request on its way; the primary's are nobody's
+	} {
 		r.Observe(tick)
 	}
-	if !r.FirstTrafficAt.Equal(at(2)) {
-		t.Errorf("first traffic at %s", r.FirstTrafficAt)
+	if !r.FirstTrafficAt.Equal(at(3)) {
+		t.Errorf("first traffic at %s, want the first weight", r.FirstTrafficAt)
+	}
+	if r.Latest.Primary != (Counts{220, 1}) {
+		t.Errorf("the primary's counts since first traffic are %+v", r.Latest.Primary)
 	}
 	want := []Step{
-		{Weight: 10, From: at(3), To: at(5), Canary: Counts{9, 2}, Primary: Counts{90, 1}},
-		{Weight: 50, From: at(5), To: at(6), Canary: Counts{32, 1}, Primary: Counts{40, 0}},
+		{Weight: 10, From: at(3), To: at(5), Canary: Counts{12, 2}, Primary: Counts{60, 1}},
+		{Weight: 50, From: at(5), To: at(6), Canary: Counts{29, 1}, Primary: Counts{10, 0}},
 	}
 	if !reflect.DeepEqual(r.Steps, want) {
 		t.Errorf("got  %+v\nwant %+v", r.Steps, want)
 	}
 	if _, underWay := r.Step(); underWay {
 		t.Error("a step is under way at weight 0")
+	}
+}
+
+func TestAfterTheEndOnlyTheCanarysLastResponsesCount(t *testing.T) {
+	var r Rollout
+	r.Observe(Tick{At: at(1), Weight: 10})
+	r.Observe(Tick{At: at(2), Weight: 10, Canary: Counts{5, 0}, Primary: Counts{50, 0}})
+	r.End(RolledBack, Failed, at(3))
+	r.Observe(Tick{At: at(4), Weight: 10, Canary: Counts{6, 0}, Primary: Counts{500, 0}}) // a watch that lags behind
+	if len(r.Steps) != 1 || r.Steps[0].Canary != (Counts{6, 0}) || r.Latest.Primary != (Counts{50, 0}) || !r.Steps[0].To.Equal(at(3)) {
+		t.Errorf("got %+v, latest %+v", r.Steps, r.Latest)
+	}
+}
+
+func TestASupersedingRolloutIgnoresTheWeightOfTheOneBefore(t *testing.T) {
+	r := Rollout{AwaitsReset: true, StartedAt: at(0)}
+	r.Observe(Tick{At: at(1), Weight: 50})
+	r.Observe(Tick{At: at(2), Weight: 50})
+	if len(r.Steps) != 0 || !r.FirstTrafficAt.IsZero() {
+		t.Errorf("steps %+v before Flagger has reset the weight", r.Steps)
+	}
+	r.Observe(Tick{At: at(3), Weight: 0})
+	r.Observe(Tick{At: at(4), Weight: 10})
+	if len(r.Steps) != 1 || r.Steps[0].Weight != 10 {
+		t.Errorf("steps %+v after it", r.Steps)
+	}
+	missed := Rollout{AwaitsReset: true, StartedAt: at(0)}
+	missed.Observe(Tick{At: at(121), Weight: 10}) // the gatekeeper was away while Flagger reset it
+	if len(missed.Steps) != 1 || missed.AwaitsReset {
+		t.Errorf("a reset that was missed is waited for: %+v", missed)
+	}
+}
+
+func TestFirstIsTheBeginningOfTheClimbUnderWay(t *testing.T) {
+	var r Rollout
+	for i, weight := range []int{0, 10, 25, 0, 0, 10, 25} {
+		r.Observe(Tick{At: at(i), Weight: weight})
+		if want := []int{0, 0, 0, 0, 0, 2, 2}[i]; r.First() != want {
+			t.Errorf("after tick %d: first step is %d of %+v, want %d", i, r.First(), r.Steps, want)
+		}
 	}
 }
 
@@ -84,8 +126,12 @@ func TestTimelineIsBoundedAndDoesNotRepeatItself(t *testing.T) {
 	for i := range 2 * maxTimeline {
 		r.Note(at(i), "flagger", time.Duration(i).String())
 	}
-	if len(r.Timeline) != maxTimeline {
-		t.Errorf("%d lines, want %d", len(r.Timeline), maxTimeline)
+	if bound := maxTimeline + 1; len(r.Timeline) != bound {
+		t.Errorf("%d lines, want %d", len(r.Timeline), bound)
+	}
+	r.Note(at(9), "gatekeeper", "rolled-back")
+	if r.Timeline[len(r.Timeline)-1].Text != "rolled-back" {
+		t.Error("the end of the story was left out")
 	}
 }
 

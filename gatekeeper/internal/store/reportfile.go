@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 
 	"github.com/google/renameio/v2"
 )
@@ -29,6 +30,19 @@ func (f ReportFile) Append(mark, entry string) error {
 	text = append(append(text, '\n'), entry...)
 	if err := renameio.WriteFile(string(f), text, 0o644); err != nil {
 		return fmt.Errorf("write report: %w", err)
+	}
+	return syncFolder(filepath.Dir(string(f)))
+}
+
+// syncFolder makes a rename durable; renameio syncs the file only.
+func syncFolder(path string) error {
+	folder, err := os.Open(path)
+	if err != nil {
+		return fmt.Errorf("sync report folder: %w", err)
+	}
+	defer folder.Close()
+	if err := folder.Sync(); err != nil {
+		return fmt.Errorf("sync report folder: %w", err)
 	}
 	return nil
 }

@@ -1,4 +1,4 @@
-// Package store remembers rollouts, ticks and messages in SQLite, and replaces the report file durably.
+// Package store remembers rollouts and messages in SQLite, and replaces the report file durably.
 package store
 
 import (
@@ -31,13 +31,16 @@ type Store struct {
 func Open(ctx context.Context, file string) (*Store, error) {
 	// WAL with synchronous=FULL: what was acknowledged survives a power cut (sqlite.org/pragma.html#pragma_synchronous).
 	dsn := url.URL{Scheme: "file", Opaque: file, RawQuery: url.Values{
-		"_pragma": {"journal_mode(WAL)", "synchronous(FULL)", "busy_timeout(5000)", "foreign_keys(ON)"},
+		"_pragma": {"busy_timeout(10000)", "locking_mode(EXCLUSIVE)", "journal_mode(WAL)", "synchronous(FULL)"},
 		"_txlock": {"immediate"},
 	}.Encode()}
 	db, err := sql.Open("sqlite", dsn.String())
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", file, err)
 	}
+	// Exclusive: a second gatekeeper on the same volume, such as the one before that is not quite dead, must not write
+	// too. It waits ten seconds for its turn, then gives up. That needs a single connection.
+	db.SetMaxOpenConns(1)
 	if err := migrate(ctx, db); err != nil {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", file, err), db.Close())
 	}
@@ -62,11 +65,8 @@ func migrate(ctx context.Context, db *sql.DB) error {
 // Close releases the file. The Store can not be used afterwards.
 func (s *Store) Close() error { return s.db.Close() }
 
-// Ping reports whether the database still answers.
-func (s *Store) Ping(ctx context.Context) error { return s.db.PingContext(ctx) }
-
-// Save writes a rollout with its counters, its newest tick and the news of this change, in one transaction: all of it is
-// durable on return, or none. News that are in the outbox already stay as they are.
+// Save writes a rollout with its counters and the news of this change, in one transaction: all of it is durable on return,
+// or none. News that are in the outbox already stay as they are.
 func (s *Store) Save(ctx context.Context, r rollout.Rollout, book rollout.Book, news ...rollout.News) error {
 	record, err := json.Marshal(r)
 	if err != nil {
@@ -87,29 +87,11 @@ func (s *Store) Save(ctx context.Context, r rollout.Rollout, book rollout.Book, 
 	if err != nil {
 		return fmt.Errorf("save rollout %s: %w", r.ID, err)
 	}
-	if err := saveTick(ctx, tx, r); err != nil {
-		return err
-	}
 	if err := saveNews(ctx, tx, news); err != nil {
 		return err
 	}
 	if err := tx.Commit(); err != nil {
 		return fmt.Errorf("save rollout %s: %w", r.ID, err)
-	}
-	return nil
-}
-
-func saveTick(ctx context.Context, tx *sql.Tx, r rollout.Rollout) error {
-	if r.Latest.At.IsZero() {
-		return nil
-	}
-	tick, err := json.Marshal(r.Latest)
-	if err != nil {
-		return fmt.Errorf("encode tick of %s: %w", r.ID, err)
-	}
-	_, err = tx.ExecContext(ctx, `INSERT INTO ticks (rollout, at, tick) VALUES (?, ?, ?) ON CONFLICT DO NOTHING`, r.ID, r.Latest.At.UnixMilli(), string(tick))
-	if err != nil {
-		return fmt.Errorf("save tick of %s: %w", r.ID, err)
 	}
 	return nil
 }

@@ -99,7 +99,7 @@ func TestOutbox(t *testing.T) {
 	s := mustOpen(t, filepath.Join(t.TempDir(), "gatekeeper.db"))
 	ctx, r := t.Context(), example("abc", 0)
 	news := r.News(rollout.HasStarted, start)
-	later := r.News(rollout.HasRolledBack, start.Add(time.Second))
+	later := r.News(rollout.Happening(rollout.RolledBack), start.Add(time.Second))
 	if err := s.Save(ctx, r, nil, news, later); err != nil {
 		t.Fatal(err)
 	}
@@ -120,7 +120,7 @@ func TestOutbox(t *testing.T) {
 	if err := s.Retry(ctx, news.Key(), "receiver down", start.Add(time.Minute)); err != nil {
 		t.Fatal(err)
 	}
-	if got := due(start.Add(2 * time.Second)); len(got) != 1 || got[0].News.Event != rollout.HasRolledBack {
+	if got := due(start.Add(2 * time.Second)); len(got) != 1 || got[0].News.Event != rollout.Happening(rollout.RolledBack) {
 		t.Fatalf("a message that waits is not due: %+v", got)
 	}
 	if got := due(start.Add(time.Minute)); len(got) != 2 || got[0].Attempts != 1 {
@@ -143,6 +143,21 @@ func TestAFileThatIsNoDatabaseStopsTheStart(t *testing.T) {
 		_ = s.Close()
 		t.Error("a gatekeeper that starts with an empty memory has forgotten its verdicts")
 	}
+}
+
+func TestASecondGatekeeperIsKeptOut(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "gatekeeper.db")
+	first := mustOpen(t, file)
+	ctx, stop := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer stop()
+	if second, err := Open(ctx, file); err == nil {
+		_ = second.Close()
+		t.Error("two gatekeepers write to one ledger")
+	}
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	mustOpen(t, file)
 }
 
 func TestReportFileHasEachEntryOnce(t *testing.T) {

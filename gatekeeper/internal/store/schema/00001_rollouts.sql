@@ -11,14 +11,6 @@ CREATE TABLE rollouts (
 CREATE INDEX rollouts_by_canary ON rollouts (canary, started_at);
 CREATE INDEX rollouts_open ON rollouts (reported) WHERE reported = 0;
 
--- The evidence, so that a verdict can be looked at again.
-CREATE TABLE ticks (
-	rollout TEXT NOT NULL REFERENCES rollouts (id),
-	at      INTEGER NOT NULL, -- Unix milliseconds
-	tick    TEXT NOT NULL,
-	PRIMARY KEY (rollout, at)
-) STRICT, WITHOUT ROWID;
-
 -- What people must be told, written in the transaction of the change that caused it.
 CREATE TABLE outbox (
 	id         INTEGER PRIMARY KEY,
