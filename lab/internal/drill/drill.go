@@ -1,0 +1,193 @@
+// Package drill releases versions on a cluster, breaks some of them, and compares what must happen with what does.
+package drill
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/lab/internal/cluster"
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/lab/internal/kube"
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/lab/internal/timeline"
+)
+
+// patience ends a scenario whose windows never open. It is longer than any scenario should take.
+const patience = 10 * time.Minute
+
+// ErrMissed says that something that had to be seen was not, or not in time.
+var ErrMissed = errors.New("missed: the lines above say what")
+
+// Config is what a Drill works on; all fields but Values are needed.
+type Config struct {
+	Kube   *kube.Client
+	Access cluster.Access
+
+	Namespace  string   // made empty before the first scenario
+	Name       string   // of the Helm release, the Canary and all that belongs to it
+	System     string   // namespace of gatekeeper, loadgen and receiver
+	Chart      string   // of the app
+	Values     []string // files for it
+	Repository string   // image of the app, without tag
+
+	Target string  // URL of the ingress as loadgen sees it
+	Host   string  // the app's, in the ingress
+	Rate   float64 // requests a second
+
+	Say func(format string, args ...any) // one line to whoever watches
+}
+
+// Drill runs scenarios one after the other; it is not safe for concurrent use.
+type Drill struct {
+	Config
+	run     string   // makes deploy ids and attack names of this run unlike those of others
+	token   string   // of /chaos
+	entries []string // rollouts of this run that must stay in the report
+}
+
+// New returns a Drill for cfg.
+func New(cfg Config) *Drill {
+	now := time.Now().UTC()
+	return &Drill{Config: cfg, run: now.Format("0102-150405"), token: randomToken()}
+}
+
+// Choose returns the scenarios with these numbers in their order, all for none.
+func Choose(numbers []int) ([]Scenario, error) {
+	all := Scenarios()
+	if len(numbers) == 0 {
+		return all, nil
+	}
+	numbers = slices.Compact(slices.Sorted(slices.Values(numbers)))
+	var chosen []Scenario
+	for _, s := range all {
+		if slices.Contains(numbers, s.Number) {
+			chosen = append(chosen, s)
+		}
+	}
+	if len(chosen) != len(numbers) {
+		return nil, fmt.Errorf("scenarios are numbered 1 to %d, not %v", len(all), numbers)
+	}
+	return chosen, nil
+}
+
+// Prove runs the scenarios. One that misses does not stop those after it: each starts from a version that serves, and
+// where none does, one is installed anew.
+func (d *Drill) Prove(ctx context.Context, scenarios []Scenario) Outcome {
+	var o Outcome
+	for i, s := range scenarios {
+		d.Say("  %d %s", s.Number, s.Name)
+		var told int
+		result := d.attempt(ctx, s, i == 0, func(v view) {
+			for _, e := range v.events[told:] {
+				d.Say("    %6.1fs %s %s", e.At.Sub(v.start).Seconds(), e.Subject, e.Value)
+			}
+			told = len(v.events)
+		})
+		d.Say("%s", result)
+		o.add(result)
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return o
+}
+
+// attempt is one scenario from its start to its result. Live is called again and again with what is known so far.
+func (d *Drill) attempt(ctx context.Context, s Scenario, fresh bool, live func(view)) Result {
+	begin := time.Now()
+	result := Result{Number: s.Number, Name: s.Name}
+	err := d.play(ctx, s, fresh, live, &result)
+	if err != nil {
+		result.Misses = append(result.Misses, err.Error())
+	}
+	result.OK = len(result.Misses) == 0
+	result.Seconds = seconds(time.Since(begin))
+	return result
+}
+
+func (d *Drill) play(ctx context.Context, s Scenario, fresh bool, live func(view), result *Result) error {
+	if !fresh {
+		serves, err := d.serves(ctx)
+		if err != nil {
+			return err
+		}
+		fresh = !serves
+	}
+	if fresh {
+		if err := d.install(ctx, s.base); err != nil {
+			return err
+		}
+	}
+	stable, err := d.Kube.Release(ctx, d.Namespace, d.Name+"-primary")
+	if err != nil {
+		return err
+	}
+	users, err := d.startUsers(ctx, strconv.Itoa(s.Number), patience+time.Minute)
+	if err != nil {
+		return err
+	}
+	running := true
+	defer func() {
+		if running { // broken off: nobody asks for the counts
+			_, _ = users.stop(ctx)
+		}
+	}()
+	seen, err := d.watch(ctx, s, live)
+	if err != nil {
+		return err
+	}
+	running = false
+	load, err := users.stop(ctx)
+	if err != nil {
+		return err
+	}
+	result.take(seen, load)
+	misses, err := d.facts(ctx, s, seen, load, stable, result)
+	result.Misses = append(result.Misses, misses...)
+	return err
+}
+
+// watch makes the release, lets happen to it what the scenario wants, and looks on until every window has closed.
+func (d *Drill) watch(ctx context.Context, s Scenario, live func(view)) (view, error) {
+	ctx, stop := context.WithTimeout(ctx, patience)
+	eyes := d.observe(ctx, d.deployID(s))
+	defer eyes.wait()
+	var acting sync.WaitGroup
+	defer acting.Wait()
+	defer stop()
+	if err := d.upgrade(ctx, s.version, d.deployID(s), s.plan); err != nil {
+		return view{}, err
+	}
+	acted := make(chan error, 1)
+	if s.act != nil {
+		acting.Go(func() { acted <- s.act(ctx, d, eyes) })
+	}
+	tick := time.NewTicker(250 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		v := eyes.view()
+		live(v)
+		if _, done := timeline.Judge(s.wants, v.events, v.start, time.Now()); done {
+			return v, nil
+		}
+		select {
+		case err := <-acted:
+			if err != nil {
+				return v, err
+			}
+		case <-ctx.Done():
+			if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+				return v, ctx.Err()
+			}
+			open := timeline.Open(s.wants, v.events, v.start, time.Now())
+			return v, fmt.Errorf("gave up after %s: %s", patience, strings.Join(open, "; "))
+		case <-tick.C:
+		}
+	}
+}
+
+func (d *Drill) deployID(s Scenario) string { return fmt.Sprintf("lab-%s-%d", d.run, s.Number) }

@@ -1,0 +1,167 @@
+package drill
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/lab/internal/timeline"
+)
+
+// How a rollout ends, in the gatekeeper's words.
+const (
+	promoted   = "promoted"
+	rolledBack = "rolled-back"
+)
+
+// badAnswers is the fault of every bad version: one answer in five is a 500.
+const badAnswers = `{"errorRate":0.2,"status":500,"ttl":"30m"}`
+
+// Scenario is a release, what happens to it on its way, and what must be seen, when.
+type Scenario struct {
+	Number int
+	Name   string
+
+	base    string // version to start from where none serves
+	version string // to release
+	plan    string // fault it is born with
+	act     func(context.Context, *Drill, *observer) error
+	result  string
+	wants   []timeline.Expectation
+}
+
+// Versions are all versions of the app that scenarios release.
+func Versions() []string {
+	var all []string
+	for _, s := range Scenarios() {
+		all = append(all, s.base, s.version)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// Scenarios are all of them in their order. A later one starts from what the one before it left.
+func Scenarios() []Scenario {
+	return []Scenario{
+		{
+			Number: 1, Name: "a good version is promoted",
+			base: "1.0.0", version: "2.0.0", result: promoted,
+			wants: goodWants(0),
+		},
+		{
+			Number: 2, Name: "a version bad by birth comes back",
+			base: "2.0.0", version: "3.0.0", result: rolledBack, plan: badAnswers,
+			wants: badWants(0),
+		},
+		{
+			Number: 3, Name: "a version broken through /chaos comes back",
+			base: "2.0.0", version: "4.0.0", result: rolledBack, act: breakIt,
+			wants: badWants(0),
+		},
+		{
+			Number: 4, Name: "the gatekeeper is killed while it judges a good version",
+			base: "2.0.0", version: "5.0.0", result: promoted, act: killKeeper,
+			wants: append(goodWants(restart), onTime(0, 100*time.Second, timeline.Seen(keeper, "killed"))),
+		},
+		{
+			Number: 5, Name: "the gatekeeper is killed while it judges a bad version",
+			base: "2.0.0", version: "6.0.0", result: rolledBack, act: breakAndKill,
+			wants: append(badWants(restart), onTime(0, 70*time.Second, timeline.Seen(keeper, "killed"))),
+		},
+	}
+}
+
+// restart is how long a killed gatekeeper may be away, its new pod's start included.
+const restart = 30 * time.Second
+
+// blur is how much later than its effect an anchor may be seen: two things are looked at twice a second each.
+const blur = time.Second
+
+// onTime and after put a window before its sight, as one reads it.
+func onTime(from, to time.Duration, s timeline.Sight) timeline.Expectation {
+	return timeline.Want(timeline.Between(from, to), s)
+}
+
+func after(anchor timeline.Sight, from, to time.Duration, s timeline.Sight) timeline.Expectation {
+	return timeline.Want(timeline.Between(from-blur, to).After(anchor), s)
+}
+
+func at(percent string) timeline.Sight { return timeline.Seen(weight, percent) }
+func in(is string) timeline.Sight      { return timeline.Seen(phase, is) }
+
+// Flagger looks every 10 s, and what it does is seen up to a second late. The policy wants 20 s at the first weight
+// and 10 s at each other; a step comes with the second look after that at the latest.
+
+// goodWants is the way of a good version. Delay is how much longer one of its steps may take.
+func goodWants(delay time.Duration) []timeline.Expectation {
+	const s = time.Second
+	return []timeline.Expectation{
+		onTime(0, 60*s, in("Progressing")),
+		after(in("Progressing"), 0, 15*s, timeline.Seen(told, "started")),
+		onTime(5*s, 60*s, at("10")),
+		after(at("10"), 20*s, 42*s, at("25")),
+		after(at("25"), 10*s, 32*s+delay, at("50")),
+		after(at("50"), 10*s, 32*s+delay, at("100")),
+		after(at("100"), 10*s, 32*s+delay, in("Promoting")),
+		onTime(60*s, 240*s+delay, timeline.Exactly(weight, "10", "25", "50", "100", "0")),
+		after(in("Promoting"), 0, 60*s, in("Succeeded")),
+		after(in("Succeeded"), 0, 15*s, timeline.Seen(told, promoted)),
+		after(in("Succeeded"), 0, 45*s, timeline.Seen(entry, "written")),
+	}
+}
+
+// badWants is the way of a version that shows itself as bad at the first weight.
+func badWants(delay time.Duration) []timeline.Expectation {
+	const s = time.Second
+	bad := timeline.Seen(verdict, "fail")
+	return []timeline.Expectation{
+		onTime(0, 60*s, in("Progressing")),
+		onTime(5*s, 60*s, at("10")),
+		after(at("10"), 0, 15*s, timeline.Seen(fault, "on")),
+		after(timeline.Seen(fault, "on"), 0, 20*s+delay, bad),
+		after(bad, 0, 15*s, at("0")),
+		onTime(0, 120*s+delay, timeline.Exactly(weight, "10", "0")),
+		after(at("0"), 0, 15*s, in("Failed")),
+		after(in("Failed"), 0, 15*s, timeline.Seen(told, rolledBack)),
+		after(in("Failed"), 0, 45*s, timeline.Seen(entry, "written")),
+	}
+}
+
+// breakIt sets the fault through /chaos once users reach the canary.
+func breakIt(ctx context.Context, d *Drill, eyes *observer) error {
+	if err := eyes.await(ctx, at("10")); err != nil {
+		return err
+	}
+	return d.breakCanary(ctx, eyes, badAnswers)
+}
+
+// killKeeper deletes the gatekeeper's pod without grace in the middle of the analysis.
+func killKeeper(ctx context.Context, d *Drill, eyes *observer) error {
+	if err := eyes.await(ctx, at("25")); err != nil {
+		return err
+	}
+	return d.killGatekeeper(ctx, eyes)
+}
+
+func breakAndKill(ctx context.Context, d *Drill, eyes *observer) error {
+	if err := breakIt(ctx, d, eyes); err != nil {
+		return err
+	}
+	return d.killGatekeeper(ctx, eyes)
+}
+
+func (d *Drill) killGatekeeper(ctx context.Context, eyes *observer) error {
+	pods, err := d.Kube.Pods(ctx, d.System, "gatekeeper")
+	if err != nil {
+		return err
+	}
+	if len(pods) != 1 {
+		return fmt.Errorf("kill gatekeeper: there are %d pods of it, want 1", len(pods))
+	}
+	if err := d.Kube.Kill(ctx, d.System, pods[0].Name); err != nil {
+		return err
+	}
+	eyes.record(time.Now(), keeper, "killed")
+	return nil
+}

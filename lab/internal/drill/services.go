@@ -1,0 +1,248 @@
+package drill
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/lab/internal/report"
+)
+
+// rollout is what the proof reads of the gatekeeper's record.
+type rollout struct {
+	ID       string `json:"id"`
+	Revision struct {
+		DeployID string `json:"deployId"`
+		Image    string `json:"image"`
+	} `json:"revision"`
+	Result  string `json:"result"`
+	Verdict struct {
+		Outcome string    `json:"outcome"`
+		At      time.Time `json:"at"`
+		Reasons []struct {
+			Text string `json:"text"`
+		} `json:"reasons"`
+	} `json:"verdict"`
+	Reported bool `json:"reported"`
+}
+
+// reason is the strongest one, as a sentence.
+func (r rollout) reason() string {
+	if len(r.Verdict.Reasons) == 0 {
+		return ""
+	}
+	return r.Verdict.Reasons[0].Text
+}
+
+// message is a notification as the receiver keeps it.
+type message struct {
+	At   time.Time
+	Key  string // a notification that is sent again has the key it had
+	Body struct {
+		Event    string `json:"event"`
+		Revision struct {
+			DeployID string `json:"deployId"`
+		} `json:"revision"`
+	}
+}
+
+// call asks one of our own services and reads its JSON into answer, unless that is nil. Any other status than those
+// listed is an error with the body's text.
+func (d *Drill) call(ctx context.Context, method, service, port, path string, body, answer any, statuses ...int) error {
+	var raw []byte
+	if body != nil {
+		var err error
+		if raw, err = json.Marshal(body); err != nil {
+			return fmt.Errorf("encode request for %s: %w", service, err)
+		}
+	}
+	text, status, err := d.Kube.Service(ctx, method, d.System, service, port, path, raw)
+	if err != nil {
+		return err
+	}
+	for _, want := range statuses {
+		if status != want {
+			continue
+		}
+		if answer == nil {
+			return nil
+		}
+		if err := json.Unmarshal(text, answer); err != nil {
+			return fmt.Errorf("read answer of %s to %s %s: %w", service, method, path, err)
+		}
+		return nil
+	}
+	return fmt.Errorf("%s answered %s %s with %d: %s", service, method, path, status, strings.TrimSpace(string(text)))
+}
+
+// rollouts are the gatekeeper's records of our Canary, the newest first.
+func (d *Drill) rollouts(ctx context.Context) ([]rollout, error) {
+	var list struct {
+		Rollouts []rollout `json:"rollouts"`
+	}
+	err := d.call(ctx, http.MethodGet, "gatekeeper", "people", "/api/v1/rollouts?canary="+d.Namespace+"/"+d.Name, nil, &list, http.StatusOK)
+	return list.Rollouts, err
+}
+
+// entries reads the whole report.
+func (d *Drill) report(ctx context.Context) ([]report.Entry, error) {
+	text, status, err := d.Kube.Service(ctx, http.MethodGet, d.System, "gatekeeper", "people", "/deployment_report.md", nil)
+	if err != nil {
+		return nil, err
+	}
+	if status != http.StatusOK {
+		return nil, fmt.Errorf("gatekeeper answered GET /deployment_report.md with %d: %s", status, text)
+	}
+	return report.Parse(string(text))
+}
+
+// messages are the notifications that were received, the oldest first. What is none of the gatekeeper's is left out.
+func (d *Drill) messages(ctx context.Context) ([]message, error) {
+	var raw []struct {
+		At      time.Time   `json:"at"`
+		Headers http.Header `json:"headers"`
+		Body    string      `json:"body"`
+	}
+	if err := d.call(ctx, http.MethodGet, "receiver", "http", "/", nil, &raw, http.StatusOK); err != nil {
+		return nil, err
+	}
+	var list []message
+	for _, r := range raw {
+		m := message{At: r.At, Key: r.Headers.Get("Idempotency-Key")}
+		if json.Unmarshal([]byte(r.Body), &m.Body) == nil {
+			list = append(list, m)
+		}
+	}
+	return list, nil
+}
+
+// load is what became of the users' requests.
+type load struct {
+	Requests uint64            `json:"requests"`
+	Codes    map[string]uint64 `json:"codes"` // by status, "0" without a complete answer
+	EndedAt  *time.Time        `json:"endedAt"`
+}
+
+// failed are all requests whose answer was not 2xx.
+func (l load) failed() uint64 {
+	n := l.Requests
+	for code, times := range l.Codes {
+		if strings.HasPrefix(code, "2") {
+			n -= times
+		}
+	}
+	return n
+}
+
+// users is the load of one scenario.
+type users struct {
+	d    *Drill
+	name string
+}
+
+// startUsers lets users come through the ingress for as long as stop is not called, at most for duration.
+func (d *Drill) startUsers(ctx context.Context, name string, duration time.Duration) (users, error) {
+	u := users{d: d, name: "users-" + d.run + "-" + name}
+	type target struct {
+		Method string      `json:"method"`
+		URL    string      `json:"url"`
+		Header http.Header `json:"header"`
+	}
+	host := http.Header{"Host": {d.Host}}
+	request := map[string]any{
+		"name": u.name, "rate": d.Rate, "duration": duration.String(),
+		"targets": []target{{http.MethodGet, d.Target + "/api/items", host}, {http.MethodGet, d.Target + "/", host}},
+	}
+	return u, d.call(ctx, http.MethodPost, "loadgen", "http", "/api/v1/attacks", request, nil, http.StatusCreated)
+}
+
+// stop ends the load, also when ctx has ended, and returns the final counts. It may be called again.
+func (u users) stop(ctx context.Context) (load, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 45*time.Second)
+	defer cancel()
+	if err := u.d.call(ctx, http.MethodDelete, "loadgen", "http", u.path(), nil, nil, http.StatusOK); err != nil {
+		return load{}, fmt.Errorf("stop users: %w", err)
+	}
+	return u.final(ctx)
+}
+
+// final waits until the load has ended and its last requests are answered.
+func (u users) final(ctx context.Context) (load, error) {
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		var l load
+		err := u.d.call(ctx, http.MethodGet, "loadgen", "http", u.path(), nil, &l, http.StatusOK)
+		if err == nil && l.EndedAt != nil {
+			return l, nil
+		}
+		select {
+		case <-ctx.Done():
+			return l, errors.Join(fmt.Errorf("count users' requests: %w", ctx.Err()), err)
+		case <-tick.C:
+		}
+	}
+}
+
+func (u users) path() string { return "/api/v1/attacks/" + u.name }
+
+// breakCanary sets a fault on every pod of the release, through each pod's own /chaos.
+func (d *Drill) breakCanary(ctx context.Context, eyes *observer, plan string) error {
+	pods, err := d.Kube.Pods(ctx, d.Namespace, d.Name)
+	if err != nil {
+		return err
+	}
+	broken := 0
+	for _, pod := range pods {
+		if pod.DeployID != eyes.deployID || pod.Terminating {
+			continue
+		}
+		err := d.Kube.Forward(ctx, d.Namespace, pod.Name, appPort, func(base string) error {
+			onset := time.Now()
+			if err := putChaos(ctx, base, d.token, plan); err != nil {
+				return err
+			}
+			eyes.mu.Lock()
+			defer eyes.mu.Unlock()
+			eyes.faulty(onset)
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("set fault: %w", err)
+		}
+		broken++
+	}
+	if broken == 0 {
+		return errors.New("set fault: there is no canary pod")
+	}
+	return nil
+}
+
+func putChaos(ctx context.Context, base, token, plan string) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodPut, base+"/chaos", strings.NewReader(plan))
+	if err != nil {
+		return err
+	}
+	request.Header.Set("Authorization", "Bearer "+token)
+	request.Header.Set("Content-Type", "application/json")
+	client := http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	response, err := client.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		text, _ := io.ReadAll(io.LimitReader(response.Body, 1000)) // only for the message
+		return fmt.Errorf("PUT /chaos gave %s: %s", response.Status, text)
+	}
+	return nil
+}
+
+// randomToken is a bearer token for one run.
+func randomToken() string { return rand.Text() }

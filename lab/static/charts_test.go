@@ -1,0 +1,146 @@
+package static
+
+import (
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// hooks are the routes of the gatekeeper's hook door: each the path of one hook type.
+var hooks = []string{
+	"confirm-rollout", "pre-rollout", "rollout", "confirm-traffic-increase",
+	"confirm-promotion", "post-rollout", "rollback", "event",
+}
+
+func TestEveryHookOfTheCanaryIsARouteOfItsOwnType(t *testing.T) {
+	kinds := render(t, "podinfo", "podinfo-like", "--set", "load.enabled=true")
+	if len(kinds["Canary"]) != 1 {
+		t.Fatalf("there are %d Canaries, want 1", len(kinds["Canary"]))
+	}
+	seen := map[string]int{}
+	var load []string
+	for _, hook := range dig[[]any](t, kinds["Canary"][0], "spec", "analysis", "webhooks") {
+		kind, address := dig[string](t, hook, "type"), dig[string](t, hook, "url")
+		url, err := url.Parse(address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch url.Host {
+		case "gatekeeper.rollout-system:8080":
+			seen[kind]++
+			if want := "/hooks/v1/" + kind; url.Path != want || url.RawQuery != "" {
+				t.Errorf("the %s hook goes to %s, want %s: the gatekeeper knows a hook's type by its path alone", kind, address, want)
+			}
+			if dig[string](t, hook, "metadata", "policy") == "" {
+				t.Errorf("the %s hook names no policy", kind)
+			}
+		case "loadgen.rollout-system:8080":
+			load = append(load, kind)
+			if url.Path != "/hooks/v1/load" {
+				t.Errorf("the load hook goes to %s", address)
+			}
+		default:
+			t.Errorf("the %s hook goes to %s, which is no part of ours", kind, address)
+		}
+	}
+	for _, kind := range hooks {
+		if seen[kind] != 1 {
+			t.Errorf("the gatekeeper is called %d times for %s, want once", seen[kind], kind)
+		}
+	}
+	if want := []string{"post-rollout", "pre-rollout"}; !slices.Equal(sorted(load), want) {
+		t.Errorf("loadgen is called for %v, want %v: it starts with the one and stops with the other", load, want)
+	}
+}
+
+// The charts check values against their schemas, and lab's values must fit what lab itself does.
+func TestLabValuesFitTheCharts(t *testing.T) {
+	values := func(name string) string { return filepath.Join(root, "lab", "values", name+".yaml") }
+	podinfo := render(t, "podinfo", "podinfo-like", "--values", values("podinfo"), "--set-json", `chaos.plan={"errorRate":0.2,"status":500,"ttl":"30m"}`)
+	pod := dig[map[string]any](t, podinfo["Deployment"][0], "spec", "template", "spec")
+	if got := dig[string](t, pod, "volumes", 0, "secret", "secretName"); got != "lab-chaos" {
+		t.Errorf("the token of /chaos is in %s, but lab makes lab-chaos", got)
+	}
+	if host := dig[string](t, podinfo["Ingress"][0], "spec", "rules", 0, "host"); host != "podinfo.example" {
+		t.Errorf("the host is %s, but lab's users ask for podinfo.example", host)
+	}
+	for _, object := range podinfo["Service"] {
+		t.Errorf("the chart makes a Service %v: Flagger makes it, and at each upgrade this one would send users to an unjudged version", object["metadata"])
+	}
+	if _, set := dig[map[string]any](t, podinfo["Deployment"][0], "spec")["replicas"]; set {
+		t.Error("the chart sets the number of pods, which is Flagger's")
+	}
+
+	gatekeeper := render(t, "gatekeeper", "gatekeeper", "--values", values("gatekeeper"))
+	var policy map[string]any
+	for _, object := range gatekeeper["ConfigMap"] {
+		text := dig[string](t, object, "data", "default.yaml")
+		policy = documents(t, []byte(text))[0]
+	}
+	if got := dig[string](t, policy, "bake", "first"); got != "20s" {
+		t.Errorf("the first weight is baked for %s, but lab's windows are made for 20s", got)
+	}
+
+	loadgen := render(t, "loadgen", "loadgen")
+	allowed := ""
+	for _, variable := range dig[[]any](t, loadgen["Deployment"][0], "spec", "template", "spec", "containers", 0, "env") {
+		if dig[string](t, variable, "name") == "LOADGEN_ALLOWED_HOSTS" {
+			allowed = dig[string](t, variable, "value")
+		}
+	}
+	if !slices.Contains(strings.Split(allowed, ","), "ingress-nginx-controller.ingress-nginx") {
+		t.Errorf("loadgen may only reach %q, but lab's users go to ingress-nginx-controller.ingress-nginx", allowed)
+	}
+}
+
+func TestDockerfilesArePinnedAndNotRoot(t *testing.T) {
+	files := map[string]string{
+		"Dockerfile.app": "app", "Dockerfile.gatekeeper": "gatekeeper", "Dockerfile.loadgen": "loadgen", "lab/receiver/Dockerfile": "receiver",
+	}
+	bases := map[string]string{} // image with tag by file: one base must not have two digests
+	for file, name := range files {
+		text, err := os.ReadFile(filepath.Join(root, file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var stages []string
+		last := map[string]string{} // of the final stage
+		for line := range strings.Lines(string(text)) {
+			words := strings.Fields(line)
+			if len(words) < 2 {
+				continue
+			}
+			instruction := strings.ToUpper(words[0])
+			last[instruction] = strings.TrimSpace(strings.TrimPrefix(line, words[0]))
+			if instruction != "FROM" {
+				continue
+			}
+			last = map[string]string{}
+			base := words[1]
+			if strings.HasPrefix(base, "--platform") {
+				base = words[2]
+			}
+			image, digest, pinned := strings.Cut(base, "@sha256:")
+			if !pinned || len(digest) != 64 {
+				t.Errorf("%s: %s is not pinned by digest", file, base)
+			}
+			if other, known := bases[image]; known && other != digest {
+				t.Errorf("%s: %s has another digest elsewhere", file, image)
+			}
+			bases[image] = digest
+			stages = append(stages, image)
+		}
+		if len(stages) != 2 || strings.HasPrefix(stages[1], "golang") {
+			t.Errorf("%s: stages are %v, want a build and a small final one", file, stages)
+		}
+		if user := last["USER"]; user != "65532:65532" {
+			t.Errorf("%s: runs as %q, want 65532:65532", file, user)
+		}
+		if want := `["/` + name + `"]`; last["ENTRYPOINT"] != want {
+			t.Errorf("%s: entrypoint is %s, want %s", file, last["ENTRYPOINT"], want)
+		}
+	}
+}

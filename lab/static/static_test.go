@@ -1,0 +1,142 @@
+// Package static proves, without a cluster, that files of different folders agree with each other.
+package static
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/goccy/go-yaml"
+)
+
+// root is the repository.
+const root = "../.."
+
+// startApp builds the app as it ships and starts it. It returns its base URL.
+func startApp(t *testing.T) string {
+	t.Helper()
+	binary := filepath.Join(t.TempDir(), "app")
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", binary, ".")
+	build.Dir = filepath.Join(root, "app")
+	build.Env = append(os.Environ(), "GOWORK=off", "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build app: %v\n%s", err, out)
+	}
+	app := exec.CommandContext(t.Context(), binary, "serve")
+	app.Env = append(os.Environ(), "APP_LISTEN=127.0.0.1:0", "REVISION=r1")
+	log, err := app.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := app.Start(); err != nil {
+		t.Fatalf("start app: %v", err)
+	}
+	t.Cleanup(func() {
+		_ = app.Process.Kill()
+		_ = app.Wait() // killed, so always an error
+	})
+	lines := bufio.NewScanner(log)
+	for lines.Scan() {
+		var line struct{ Msg, Addr string }
+		if json.Unmarshal(lines.Bytes(), &line) == nil && line.Msg == "listening" {
+			go func() { _, _ = io.Copy(io.Discard, log) }() // ends with the process
+			return "http://" + line.Addr
+		}
+	}
+	t.Fatal("the app ended without saying where it listens")
+	return ""
+}
+
+func get(t *testing.T, url string) []byte {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil || response.StatusCode != http.StatusOK {
+		t.Fatalf("GET %s: %s, %v", url, response.Status, err)
+	}
+	return body
+}
+
+// documents reads all YAML documents in text.
+func documents(t *testing.T, text []byte) []map[string]any {
+	t.Helper()
+	var docs []map[string]any
+	decoder := yaml.NewDecoder(bytes.NewReader(text))
+	for {
+		var doc map[string]any
+		err := decoder.Decode(&doc)
+		if errors.Is(err, io.EOF) {
+			return docs
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if doc != nil {
+			docs = append(docs, doc)
+		}
+	}
+}
+
+// render is a chart's objects, by kind.
+func render(t *testing.T, release, chart string, args ...string) map[string][]map[string]any {
+	t.Helper()
+	if _, err := exec.LookPath("helm"); err != nil {
+		t.Skip("needs helm, which is not installed here")
+	}
+	args = append([]string{"template", release, filepath.Join(root, "helm", chart)}, args...)
+	cmd := exec.CommandContext(t.Context(), "helm", args...)
+	var problems bytes.Buffer
+	cmd.Stderr = &problems
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("helm %v: %v\n%s", args, err, problems.String())
+	}
+	kinds := map[string][]map[string]any{}
+	for _, doc := range documents(t, out) {
+		kind, _ := doc["kind"].(string)
+		kinds[kind] = append(kinds[kind], doc)
+	}
+	return kinds
+}
+
+// dig follows keys and list indexes into a document; it fails the test where they lead nowhere.
+func dig[T any](t *testing.T, doc any, path ...any) T {
+	t.Helper()
+	at := doc
+	for _, step := range path {
+		switch key := step.(type) {
+		case string:
+			m, _ := at.(map[string]any)
+			at = m[key]
+		case int:
+			list, _ := at.([]any)
+			if key >= len(list) {
+				t.Fatalf("there is no %v in the document", path)
+			}
+			at = list[key]
+		}
+	}
+	value, ok := at.(T)
+	if !ok {
+		t.Fatalf("%v is %T, not %T", path, at, value)
+	}
+	return value
+}
+
+func sorted(list []string) []string { return slices.Sorted(slices.Values(list)) }
