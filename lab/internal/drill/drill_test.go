@@ -75,7 +75,7 @@ func TestWindows(t *testing.T) {
 		"a promotion that nobody is told of is missed": {goodWants(0), wentWell, "125.9 told promoted\n", "", "told promoted"},
 		"a good version that comes back is missed":     {goodWants(0), wentWell, "106.0 phase Promoting", "106.0 phase Failed", "phase Promoting"},
 		"a rollback without a verdict is missed":       {badWants(0), cameBack, "24.9 verdict fail\n", "", "verdict fail"},
-		"a verdict that comes late is missed":          {badWants(0), cameBack, "24.9 verdict fail", "36.9 verdict fail", "too late"},
+		"a verdict that comes late is missed":          {badWants(0), cameBack, "24.9 verdict fail", "46.9 verdict fail", "too late"},
 		"traffic that grows on a bad version is":       {badWants(0), cameBack, "26.1 weight 0", "26.1 weight 25", "weight 10, 0"},
 		"a bad version that is promoted is missed":     {badWants(0), cameBack, "26.1 phase Failed", "26.1 phase Promoting", "phase Failed"},
 		"a report without the entry is missed":         {badWants(0), cameBack, "33.0 entry written", "33.0 entry none", "entry written"},

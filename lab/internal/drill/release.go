@@ -35,19 +35,22 @@ func (d *Drill) install(ctx context.Context, version string) error {
 	if err := d.upgrade(ctx, version, "lab-"+d.run+"-first", ""); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithDeadline(ctx, begin.Add(firstInstall))
+	due, cancel := context.WithDeadline(ctx, begin.Add(firstInstall))
 	defer cancel()
-	err := d.until(ctx, d.serves)
+	err := d.until(due, d.serves)
 	if err == nil {
-		err = d.Access.Kubectl("-n", d.Namespace, "scale", "deployment/"+d.Name+"-primary", "--replicas", pods).Run(ctx)
+		err = d.Access.Kubectl("-n", d.Namespace, "scale", "deployment/"+d.Name+"-primary", "--replicas", pods).Run(due)
 	}
 	if err == nil {
-		err = d.until(ctx, d.serves)
+		err = d.until(due, d.serves)
 	}
 	if err == nil {
-		err = d.until(ctx, d.reached)
+		err = d.until(due, d.reached)
 	}
-	if err != nil {
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err != nil:
 		return fmt.Errorf("the first version does not serve %s after it was installed: %w", firstInstall, err)
 	}
 	d.Say("    %s serves after %.1fs", version, time.Since(begin).Seconds())

@@ -119,7 +119,7 @@ func badWants(delay time.Duration) []timeline.Expectation {
 		onTime(0, 60*s, in("Progressing")),
 		onTime(5*s, 60*s, at("10")),
 		after(at("10"), 0, 15*s, timeline.Seen(fault, "on")),
-		after(timeline.Seen(fault, "on"), 0, 20*s+delay, bad),
+		after(timeline.Seen(fault, "on"), 0, 25*s+delay, bad),
 		after(bad, 0, 15*s, at("0")),
 		onTime(0, 120*s+delay, timeline.Exactly(weight, "10", "0")),
 		after(at("0"), 0, 15*s, in("Failed")),
