@@ -26,7 +26,7 @@ func call(t *testing.T, stubs map[string]string, args ...string) (string, error)
 		}
 	}
 	var stdout, stderr bytes.Buffer
-	err := run(t.Context(), append(args, "--root", ".."), &stdout, &stderr)
+	err := run(t.Context(), append(args, "--root", "..", "--state", filepath.Join(dir, "state")), &stdout, &stderr)
 	return stdout.String(), err
 }
 

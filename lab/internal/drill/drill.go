@@ -80,12 +80,12 @@ func (d *Drill) Prove(ctx context.Context, scenarios []Scenario) Outcome {
 	var o Outcome
 	for i, s := range scenarios {
 		d.Say("  %d %s", s.Number, s.Name)
-		var told int
+		printed := 0
 		result := d.attempt(ctx, s, i == 0, func(v view) {
-			for _, e := range v.events[told:] {
+			for _, e := range v.events[printed:] {
 				d.Say("    %6.1fs %s %s", e.At.Sub(v.start).Seconds(), e.Subject, e.Value)
 			}
-			told = len(v.events)
+			printed = len(v.events)
 		})
 		d.Say("%s", result)
 		o.add(result)
@@ -109,13 +109,12 @@ func (d *Drill) attempt(ctx context.Context, s Scenario, fresh bool, live func(v
 	return result
 }
 
+// play fills result; an error means that the scenario could not be played to its end.
 func (d *Drill) play(ctx context.Context, s Scenario, fresh bool, live func(view), result *Result) error {
 	if !fresh {
+		// An earlier scenario may have left nothing that serves, or nothing at all.
 		serves, err := d.serves(ctx)
-		if err != nil {
-			return err
-		}
-		fresh = !serves
+		fresh = err != nil || !serves
 	}
 	if fresh {
 		if err := d.install(ctx, s.base); err != nil {
@@ -130,17 +129,11 @@ func (d *Drill) play(ctx context.Context, s Scenario, fresh bool, live func(view
 	if err != nil {
 		return err
 	}
-	running := true
-	defer func() {
-		if running { // broken off: nobody asks for the counts
-			_, _ = users.stop(ctx)
-		}
-	}()
+	defer func() { _, _ = users.stop(ctx) }() // for a scenario that is broken off, where nobody asks for the counts
 	seen, err := d.watch(ctx, s, live)
 	if err != nil {
 		return err
 	}
-	running = false
 	load, err := users.stop(ctx)
 	if err != nil {
 		return err

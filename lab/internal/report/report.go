@@ -18,9 +18,10 @@ type Entry struct {
 
 // Version is the row of one version.
 type Version struct {
-	Tag, Revision string
-	Requests      uint64
-	Counts        count.Counts
+	Tag      string       `json:"tag"`
+	Revision string       `json:"revision"`
+	Requests uint64       `json:"requests"`
+	Counts   count.Counts `json:"counts"`
 }
 
 const mark = "<!-- rollout "
