@@ -99,7 +99,7 @@ func (d *Drill) Prove(ctx context.Context, scenarios []Scenario) Outcome {
 // attempt is one scenario from its start to its result. Live is called again and again with what is known so far.
 func (d *Drill) attempt(ctx context.Context, s Scenario, fresh bool, live func(view)) Result {
 	begin := time.Now()
-	result := Result{Number: s.Number, Name: s.Name}
+	result := Result{Number: s.Number, Name: s.Name, Misses: []string{}}
 	err := d.play(ctx, s, fresh, live, &result)
 	if err != nil {
 		result.Misses = append(result.Misses, err.Error())
