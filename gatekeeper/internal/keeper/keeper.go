@@ -52,7 +52,7 @@ type Config struct {
 	Meter    Meter
 	Ledger   Ledger
 	Append   AppendReport
-	Policies map[string]policy.Rules
+	Policies policy.Set
 	Metrics  *Metrics
 	Log      *slog.Logger
 	Now      func() time.Time
@@ -248,19 +248,11 @@ func (k *Keeper) measure(ctx context.Context, work []measurement) []measurement 
 		wg.Go(func() {
 			defer func() { <-slots }()
 			m := &work[i]
-			m.tick = k.cfg.Meter.Read(ctx, k.cfg.Now(), m.rollout, m.canary, m.book, k.rules(m.rollout).SLO.IsGood)
+			m.tick = k.cfg.Meter.Read(ctx, k.cfg.Now(), m.rollout, m.canary, m.book, k.cfg.Policies.For(m.rollout.Policy).SLO.IsGood)
 		})
 	}
 	wg.Wait()
 	return work
-}
-
-// rules are the rollout's policy, or the default where that one does not exist (any more).
-func (k *Keeper) rules(r rollout.Rollout) policy.Rules {
-	if rules, ok := k.cfg.Policies[r.Policy]; ok {
-		return rules
-	}
-	return k.cfg.Policies["default"]
 }
 
 // apply takes in a measurement, judges, saves, and writes the report entry of a rollout whose counts are final.
@@ -290,7 +282,7 @@ func (k *Keeper) apply(ctx context.Context, m measurement) error {
 
 func (k *Keeper) judge(r *run, now time.Time) {
 	before := r.rollout.Verdict.Outcome
-	r.rollout.Judge(policy.Decide(k.rules(r.rollout), r.rollout, now))
+	r.rollout.Judge(policy.Decide(k.cfg.Policies.For(r.rollout.Policy), r.rollout, now))
 	if after := r.rollout.Verdict.Outcome; after != before && after == rollout.Fail {
 		k.cfg.Log.Info("verdict is fail, Flagger will be told to roll back", "rollout", r.rollout.ID, "why", r.rollout.Verdict.Text())
 	}
@@ -311,7 +303,7 @@ func final(r rollout.Rollout, m measurement) bool {
 
 func (k *Keeper) report(r *run) error {
 	entry := &strings.Builder{}
-	if err := report.Write(entry, r.rollout, k.rules(r.rollout)); err != nil {
+	if err := report.Write(entry, r.rollout, k.cfg.Policies.For(r.rollout.Policy)); err != nil {
 		return err
 	}
 	if err := k.cfg.Append(report.Mark(r.rollout.ID), entry.String()); err != nil {

@@ -63,6 +63,17 @@ type Evidence struct {
 	MaxHold     time.Duration
 }
 
+// Set is all policies by name. It always has one named default.
+type Set map[string]Rules
+
+// For is the policy of that name, or the default where there is none (any more).
+func (s Set) For(name string) Rules {
+	if rules, ok := s[name]; ok {
+		return rules
+	}
+	return s["default"]
+}
+
 // Default is the policy of a Canary that names none: requirements 4 and 5 in numbers.
 func Default() Rules {
 	return Rules{
@@ -190,7 +201,7 @@ func failures(rules Rules, r rollout.Rollout, step rollout.Step, now time.Time) 
 		})
 	}
 	held := now.Sub(step.From) - bake(rules, r)
-	if held > rules.Evidence.MaxHold && c.Total() >= least && c.ErrorRate() > 100-rules.SLO.Objective {
+	if held > rules.Evidence.MaxHold && underObjective(rules, c) {
 		reasons = append(reasons, rollout.Reason{
 			Kind:   KindHeldTooLong,
 			Text:   fmt.Sprintf("%s of %d canary requests were good, under the objective of %s, and holding for %s did not mend it", percent(100-c.ErrorRate()), c.Total(), percent(rules.SLO.Objective), seconds(held)),
@@ -210,21 +221,19 @@ func holds(rules Rules, r rollout.Rollout, step rollout.Step, now time.Time) []r
 			Values: map[string]float64{"age": t.Age.Seconds(), "answering": float64(t.Answering)},
 		})
 	}
-	if c.Total() >= rules.Evidence.MinRequests && c.ErrorRate() > 100-rules.SLO.Objective {
+	if underObjective(rules, c) {
 		reasons = append(reasons, rollout.Reason{
 			Kind:   KindObjective,
 			Text:   fmt.Sprintf("%d of %d canary requests failed: %s good, the objective is %s", c.Bad, c.Total(), percent(100-c.ErrorRate()), percent(rules.SLO.Objective)),
 			Values: values(c),
 		})
 	}
-	if c.Total() < rules.Evidence.MinRequests {
+	switch {
+	case c.Total() < rules.Evidence.MinRequests:
 		reasons = append(reasons, rollout.Reason{
-			Kind:   KindTooFew,
-			Text:   fmt.Sprintf("%d of at least %d canary requests counted", c.Total(), rules.Evidence.MinRequests),
-			Values: values(c),
+			Kind: KindTooFew, Text: fmt.Sprintf("%d of at least %d canary requests counted", c.Total(), rules.Evidence.MinRequests), Values: values(c),
 		})
-	}
-	if c.Total() >= rules.Evidence.MinRequests && step.Canary.Total() == 0 {
+	case step.Canary.Total() == 0:
 		reasons = append(reasons, rollout.Reason{
 			Kind: KindTooFew, Text: fmt.Sprintf("no canary request counted at %d %% of traffic", step.Weight), Values: values(step.Canary),
 		})
@@ -237,6 +246,11 @@ func holds(rules Rules, r rollout.Rollout, step rollout.Step, now time.Time) []r
 		})
 	}
 	return reasons
+}
+
+// underObjective reports whether enough requests say that the canary does not keep its objective.
+func underObjective(rules Rules, c rollout.Counts) bool {
+	return c.Total() >= rules.Evidence.MinRequests && c.ErrorRate() > 100-rules.SLO.Objective
 }
 
 func trouble(t rollout.Tick) string {

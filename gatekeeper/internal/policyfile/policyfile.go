@@ -73,12 +73,12 @@ func Parse(text []byte) (policy.Rules, error) {
 
 // Load reads every *.yaml file of a folder, by the policies' names. A policy named default is added when no file has
 // one. Two files with one name are an error.
-func Load(folder fs.FS) (map[string]policy.Rules, error) {
+func Load(folder fs.FS) (policy.Set, error) {
 	files, err := fs.Glob(folder, "*.yaml")
 	if err != nil {
 		return nil, fmt.Errorf("list policies: %w", err)
 	}
-	all := map[string]policy.Rules{}
+	all := policy.Set{}
 	from := map[string]string{}
 	for _, file := range files {
 		text, err := fs.ReadFile(folder, file)

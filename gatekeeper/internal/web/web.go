@@ -33,7 +33,7 @@ const maxList = 200
 // Config is what the door shows; all fields are required.
 type Config struct {
 	Desk       Desk
-	Policies   map[string]policy.Rules
+	Policies   policy.Set
 	ReportFile string
 	Healthy    func() error
 	Metrics    prometheus.Gatherer
@@ -95,12 +95,8 @@ func (d door) entry(c *gin.Context) {
 		d.refuse(c, err)
 		return
 	}
-	rules, ok := d.cfg.Policies[r.Policy]
-	if !ok {
-		rules = d.cfg.Policies["default"]
-	}
 	text := &strings.Builder{}
-	if err := report.Write(text, r, rules); err != nil {
+	if err := report.Write(text, r, d.cfg.Policies.For(r.Policy)); err != nil {
 		d.refuse(c, err)
 		return
 	}
