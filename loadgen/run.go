@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"strings"
 	"sync"
@@ -27,6 +28,7 @@ type runCommand struct {
 	Host         string        `help:"Host to ask for, when it is not the one in the URL."`
 	Body         string        `help:"Body to send."`
 	Timeout      time.Duration `default:"10s" help:"How long one request may take."`
+	Proxy        *url.URL      `env:"LOADGEN_PROXY" placeholder:"URL" help:"Send everything through this proxy, http:// or socks5h://; the usual proxy variables are not read."`
 	Output       string        `default:"text" enum:"text,json" help:"Form of the summary: ${enum}."`
 	MaxErrorRate *float64      `help:"Largest share of requests not answered 2xx, 0 to 1. More gives exit code 2."`
 	URL          string        `arg:"" help:"Where to send it."`
@@ -83,7 +85,7 @@ func (c *runCommand) plan() (fire.Plan, shape.Constant, error) {
 	}
 	target := fire.Target{Method: c.Method, URL: c.URL, Header: header, Body: c.Body}
 	plan, err := fire.NewPlan("", []fire.Target{target}, constant, c.Timeout)
-	return plan, constant, err
+	return plan.Through(c.Proxy), constant, err
 }
 
 // progress rewrites one line on w while the load runs, if a person watches. The

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -24,6 +25,7 @@ type serveCommand struct {
 	MaxRate      float64       `default:"1000" env:"LOADGEN_MAX_RATE" help:"Most requests per second, of all running attacks together."`
 	MaxDuration  time.Duration `default:"1h" env:"LOADGEN_MAX_DURATION" help:"Longest attack."`
 	Timeout      time.Duration `default:"10s" env:"LOADGEN_TIMEOUT" help:"How long one request may take."`
+	Proxy        *url.URL      `env:"LOADGEN_PROXY" placeholder:"URL" help:"Send everything through this proxy, http:// or socks5h://; the usual proxy variables are not read."`
 	LogLevel     slog.Level    `default:"info" env:"LOG_LEVEL" help:"Least level that is logged: debug, info, warn, error."`
 }
 
@@ -35,7 +37,7 @@ func (c *serveCommand) Run(ctx context.Context, std streams) error {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	attacks, err := api.New(api.Config{
-		AllowedHosts: c.AllowedHosts, MaxRate: c.MaxRate, MaxDuration: c.MaxDuration, Timeout: c.Timeout,
+		AllowedHosts: c.AllowedHosts, MaxRate: c.MaxRate, MaxDuration: c.MaxDuration, Timeout: c.Timeout, Proxy: c.Proxy,
 	}, registry, log.With("component", "attacks"))
 	if err != nil {
 		return err

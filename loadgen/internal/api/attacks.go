@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"slices"
 	"sync"
 	"time"
@@ -22,13 +23,14 @@ const (
 	maxRunning = 100 // attacks at one time; each costs memory however slow it is
 )
 
-// Config is what the operator allows. All fields but AllowedHosts are needed;
-// without allowed hosts every attack is refused.
+// Config is what the operator allows. All fields but AllowedHosts and Proxy are
+// needed; without allowed hosts every attack is refused.
 type Config struct {
 	AllowedHosts []string      // host names without port
 	MaxRate      float64       // requests per second, of all running attacks together
 	MaxDuration  time.Duration // of one attack
 	Timeout      time.Duration // of one request
+	Proxy        *url.URL      // for all requests; nil is none
 }
 
 // Request asks for one attack. Its name is its key: letters, digits, '.', '-'
@@ -176,7 +178,7 @@ func (a *Attacks) plan(req Request) (fire.Plan, error) {
 	if duration > a.cfg.MaxDuration {
 		return fire.Plan{}, refuse(forbidden, "duration %s: at most %s is allowed", duration, a.cfg.MaxDuration)
 	}
-	return plan, nil
+	return plan.Through(a.cfg.Proxy), nil
 }
 
 // room says whether one more attack of this rate fits; the caller holds mu.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"time"
 
 	vegeta "github.com/tsenart/vegeta/v12/lib"
@@ -25,6 +26,7 @@ type Plan struct {
 	targets []vegeta.Target
 	shape   Shape
 	timeout time.Duration
+	proxy   *url.URL // nil: none
 }
 
 // Result is what became of one request. Its latency holds also how late this
@@ -56,13 +58,24 @@ func NewPlan(name string, targets []Target, shape Shape, timeout time.Duration) 
 	return p, nil
 }
 
+// Through returns the same plan, sent through a proxy: http://host:port or, for
+// the network alone, socks5h://host:port, which leaves names to the proxy. Nil is
+// no proxy.
+func (p Plan) Through(proxy *url.URL) Plan {
+	p.proxy = proxy
+	return p
+}
+
 // Run fires until the shape or ctx ends, then waits for the requests still under
 // way. It calls observe once for every request it sent, one call at a time, and
 // not after it returned.
 func (p Plan) Run(ctx context.Context, observe func(Result)) {
 	transport := &http.Transport{
-		// No proxy: load goes where its URL says. Idle connections are kept for
-		// every worker, or a busy attack would open a new one for most requests.
+		// Only the proxy that was asked for, none from the environment: load goes
+		// where its URL says. Nil is none.
+		Proxy: http.ProxyURL(p.proxy),
+		// Idle connections are kept for every worker, or a busy attack would open a
+		// new one for most requests.
 		MaxIdleConnsPerHost: 10_000,
 		IdleConnTimeout:     30 * time.Second, // before servers do it: nginx waits 75 s
 		DisableCompression:  true,

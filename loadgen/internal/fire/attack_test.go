@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -279,6 +280,30 @@ func TestLatencyCountsFromWhenARequestWasDue(t *testing.T) {
 	results := attack(t.Context(), t, Target{URL: server.URL}, late{50 * time.Millisecond}, patient)
 	if len(results) != 1 || results[0].Latency < 50*time.Millisecond {
 		t.Errorf("results %+v, want one that took 50ms or more", results)
+	}
+}
+
+func TestOnlyTheProxyThatWasAskedForIsUsed(t *testing.T) {
+	proxied := make(chan string, 1)
+	proxy := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { proxied <- r.RequestURI }))
+	defer proxy.Close()
+	t.Setenv("HTTP_PROXY", proxy.URL)
+	address, err := url.Parse(proxy.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan, err := NewPlan("test", []Target{{URL: "http://shop.invalid/x"}}, constant(t, 100, 10*time.Millisecond), patient)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var direct, through []Result
+	plan.Run(t.Context(), func(r Result) { direct = append(direct, r) })
+	if len(direct) != 1 || direct[0].Code != 0 || len(proxied) != 0 {
+		t.Errorf("a proxy of the environment was used: %+v", direct)
+	}
+	plan.Through(address).Run(t.Context(), func(r Result) { through = append(through, r) })
+	if len(through) != 1 || through[0].Code != http.StatusOK || <-proxied != "http://shop.invalid/x" {
+		t.Errorf("the proxy was not used: %+v", through)
 	}
 }
 
