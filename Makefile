@@ -4,25 +4,37 @@ VERSION ?= dev
 COMMIT  ?= $(shell git rev-parse --short HEAD 2>/dev/null || echo none)
 GOLANGCI := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 LDFLAGS  := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
+# The race detector needs a C compiler.
+RACE := $(shell command -v cc >/dev/null && echo -race)
 each = set -e; for m in $(MODULES); do echo "== $$m"; (cd $$m && $(1)); done
 export GOWORK := off
+# Every target works without Go on the PATH: hack/toolchain then fetches it into .lab, after saying so.
+export PATH := $(CURDIR)/.lab/go/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help build test lint charts prove demo image
+.PHONY: help toolchain lab build test golden lint charts prove demo image
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
-build: ## build every program into build/
+toolchain:
+	@hack/toolchain
+lab: toolchain
+	@cd lab && CGO_ENABLED=0 go build -trimpath -ldflags "$(LDFLAGS)" -o ../build/ .
+build: toolchain ## build every program into build/
 	@$(call each,CGO_ENABLED=0 go build -trimpath -ldflags "$(LDFLAGS)" -o ../build/ .)
-test: ## run every test that needs no cluster, with the race detector
-	@$(call each,go vet ./... && go test -race ./...)
-lint: ## check style with the pinned linter, formatting and module files included
+demo: lab ## watch a promotion and a rollback; without Docker too
+	build/lab demo $(ARGS)
+test: toolchain ## run every test that needs no cluster, with the race detector
+	@[ -n "$(RACE)" ] || echo "there is no C compiler (cc): the tests run without the race detector"
+	@$(call each,go vet ./... && go test $(RACE) -timeout 20m ./...)
+prove: lab ## run the scenarios: make prove ARGS="--engine existing"
+	build/lab prove $(ARGS)
+golden: lab ## make the golden hook requests and courses anew, from Flagger in the embedded engine
+	build/lab prove --engine embedded --only 1,2,3 --capture build/golden; \
+	cp build/golden/hooks.json gatekeeper/internal/flagger/testdata/ && cp build/golden/transcripts.json lab/internal/drill/
+lint: toolchain ## check style with the pinned linter, formatting and module files included
 	@$(call each,$(GOLANGCI) run -c ../.golangci.yml ./... && $(GOLANGCI) fmt -c ../.golangci.yml --diff && go mod tidy -diff)
 charts: ## lint the charts against their schemas (needs helm)
 	helm lint --strict helm/podinfo-like helm/gatekeeper helm/loadgen
-prove: build ## run the scenarios on a cluster: make prove ARGS="--engine existing"
-	build/lab prove $(ARGS)
-demo: build ## watch a promotion and a rollback: make demo ARGS="--engine kind"
-	build/lab demo $(ARGS)
 image: ## build the container images with Docker
 	for i in app gatekeeper loadgen; do docker build -f Dockerfile.$$i --build-arg VERSION=$(VERSION) --build-arg COMMIT=$(COMMIT) -t ghcr.io/rollout-monitoring/$$i:$(VERSION) . || exit 1; done

@@ -7,13 +7,20 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/lab/internal/embedded"
 )
 
 // Written by the linker: -ldflags "-X main.version=1.0.0 -X main.commit=abc".
 var version, commit = "dev", "none"
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	if prometheus := os.Getenv(embedded.EntrypointVariable); prometheus != "" {
+		err := embedded.Entrypoint(prometheus, os.Args[1:], os.Environ(), os.Getenv("KUBECONFIG"))
+		fmt.Fprintln(os.Stderr, "lab:", err)
+		os.Exit(1)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second Ctrl-C ends us at once
 	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil {

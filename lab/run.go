@@ -15,7 +15,7 @@ import (
 
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/lab/internal/cluster"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/lab/internal/drill"
-	"github.com/rollout-monitoring/microservice_rollout_monitoring/lab/internal/kube"
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/lab/internal/embedded"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/lab/internal/sh"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/lab/internal/stack"
 )
@@ -24,15 +24,17 @@ import (
 const (
 	namespace = "demo"
 	release   = "podinfo"
+	host      = "podinfo.example" // in lab/values/podinfo.yaml
 )
 
 // cli is the whole configuration: flags, each with its environment fallback.
 type cli struct {
 	Root        string `env:"LAB_ROOT" default:"." help:"Root of the repository."`
-	State       string `env:"LAB_STATE" default:".lab" help:"Folder for kubeconfig and logs, in the root unless absolute."`
-	Engine      string `env:"LAB_ENGINE" enum:"auto,embedded,kind,existing" default:"auto" help:"Cluster to use: kind, existing (the current kubeconfig), auto (kind when Docker answers)."`
+	State       string `env:"LAB_STATE" default:".lab" help:"Folder for kubeconfig, logs and all that embedded writes, in the root unless absolute."`
+	Cache       string `env:"LAB_CACHE" default:".lab/cache" help:"For embedded: folder for what is fetched and built once, in the root unless absolute."`
+	Engine      string `env:"LAB_ENGINE" enum:"auto,embedded,kind,existing" default:"auto" help:"Cluster to use: kind, existing (the current kubeconfig), embedded (no cluster: all parts as processes of this machine), auto (kind when Docker answers and kind and helm are there, else embedded)."`
 	Name        string `env:"LAB_NAME" default:"rollout-lab" help:"Name of the kind cluster."`
-	Port        int    `env:"LAB_PORT" default:"8080" help:"Port of this machine that kind maps to the ingress."`
+	Port        int    `env:"LAB_PORT" default:"8080" help:"For kind and embedded: port of this machine where users come in."`
 	Kubeconfig  string `env:"LAB_KUBECONFIG" help:"For existing: kubeconfig file, else kubectl's own default."`
 	KubeContext string `name:"context" env:"LAB_CONTEXT" help:"For existing: context in the kubeconfig."`
 
@@ -47,12 +49,14 @@ type cli struct {
 	GatekeeperValues   []string `env:"LAB_GATEKEEPER_VALUES" help:"More values for the gatekeeper's chart; may be repeated, the last file wins."`
 	GatekeeperVolume   string   `env:"LAB_GATEKEEPER_VOLUME" help:"Folder of the node for the gatekeeper's memory, owned by user 65532, for a cluster without storage classes."`
 
-	Up      struct{} `cmd:"" help:"Bring everything up; what is up stays."`
+	Up      struct{} `cmd:"" help:"Bring everything up; what is up stays. With embedded until Ctrl-C."`
 	Demo    demoCmd  `cmd:"" help:"Bring everything up and watch a good and a bad release."`
 	Prove   proveCmd `cmd:"" help:"Bring everything up and prove each scenario on it."`
 	Logs    logsCmd  `cmd:"" help:"Write logs and objects of all parts into a folder."`
 	Down    struct{} `cmd:"" help:"Take everything away again, and kind's cluster with it."`
 	Version struct{} `cmd:"" help:"Print version and commit."`
+
+	IngressController ingressCmd `cmd:"" hidden:"" help:"The embedded engine's ingress controller."`
 }
 
 type loadFlags struct {
@@ -61,13 +65,15 @@ type loadFlags struct {
 
 type demoCmd struct {
 	loadFlags
+	Keep bool `help:"With embedded: stay up after the story, until Ctrl-C."`
 }
 
 type proveCmd struct {
 	loadFlags
-	Only   []int  `help:"Scenarios to run, by number; all without it."`
-	Output string `enum:"text,json" default:"text" help:"text or json."`
-	Logs   string `help:"Folder for logs when a scenario fails, else one in the state folder."`
+	Only    []int  `help:"Scenarios to run, by number; all without it."`
+	Output  string `enum:"text,json" default:"text" help:"text or json."`
+	Capture string `help:"Folder to write the course of each release and Flagger's requests to."`
+	Logs    string `help:"Folder for logs when a scenario fails, else one in the state folder."`
 }
 
 type logsCmd struct {
@@ -105,26 +111,55 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		fmt.Fprintf(stdout, "lab %s (%s)\n", version, commit)
 		return nil
 	}
-	s, err := c.stack(ctx)
+	if parsed.Command() == "ingress-controller" {
+		return c.IngressController.run(ctx, stderr)
+	}
+	progress := &stack.Progress{Out: stdout, Terminal: terminal(stdout)}
+	if parsed.Command() == "prove" && c.Prove.Output == "json" {
+		progress = &stack.Progress{Out: stderr, Terminal: terminal(stderr)}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	l, err := c.lab(ctx, progress, cancel)
 	if err != nil {
 		return err
 	}
-	progress := &stack.Progress{Out: stdout, Terminal: terminal(stdout)}
-	if c.Prove.Output == "json" {
-		progress = &stack.Progress{Out: stderr, Terminal: terminal(stderr)}
-	}
-	switch parsed.Command() {
+	return errors.Join(l.do(ctx, parsed.Command(), stdout), l.close())
+}
+
+// lab is one command at work.
+type lab struct {
+	*cli
+	stack    *stack.Stack
+	embedded *embedded.Embedded // nil for other engines
+	progress *stack.Progress
+	died     func()
+}
+
+func (l *lab) do(ctx context.Context, command string, stdout io.Writer) error {
+	switch command {
 	case "up":
-		return c.up(ctx, s, progress)
+		if err := l.up(ctx); err != nil {
+			return err
+		}
+		return l.stay(ctx)
 	case "demo":
-		return c.demo(ctx, s, progress, stdout)
+		return l.demo(ctx, stdout)
 	case "prove":
-		return c.prove(ctx, s, progress, stdout)
+		return l.prove(ctx, stdout)
 	case "logs":
-		return c.logs(ctx, s, c.Logs.Dir, stdout)
+		return l.logs(ctx, l.Logs.Dir, stdout)
 	default:
-		return stack.Run(ctx, progress, s.Down(namespace, release))
+		return stack.Run(ctx, l.progress, l.stack.Down(namespace, release))
 	}
+}
+
+// close ends what lives in this process.
+func (l *lab) close() error {
+	if l.stack.Engine.Close == nil {
+		return nil
+	}
+	return l.stack.Engine.Close()
 }
 
 func terminal(w io.Writer) bool {
@@ -132,8 +167,9 @@ func terminal(w io.Writer) bool {
 	return ok && isatty.IsTerminal(file.Fd())
 }
 
-// stack is what the flags describe; it must find everything it needs on this machine.
-func (c *cli) stack(ctx context.Context) (*stack.Stack, error) {
+// lab is what the flags describe; it must find everything it needs on this machine. Died is called when an engine in
+// this process can not go on.
+func (c *cli) lab(ctx context.Context, progress *stack.Progress, died func()) (*lab, error) {
 	root, err := filepath.Abs(c.Root)
 	if err != nil {
 		return nil, fmt.Errorf("find root: %w", err)
@@ -141,116 +177,189 @@ func (c *cli) stack(ctx context.Context) (*stack.Stack, error) {
 	if _, err := os.Stat(filepath.Join(root, "helm", "podinfo-like", "Chart.yaml")); err != nil {
 		return nil, fmt.Errorf("%w: %s is not the root of the repository; go there or give --root", errUsage, root)
 	}
-	engine, err := c.engine(ctx, root)
+	scenarios, err := drill.Choose(c.Prove.Only)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errUsage, err)
+	}
+	l := &lab{cli: c, progress: progress, died: died}
+	engine, err := l.engine(ctx, root)
 	if err != nil {
 		return nil, err
 	}
-	s := stack.New(stack.Config{
-		Root: root, Engine: engine, Version: version, AppVersions: drill.Versions(),
+	l.stack = stack.New(stack.Config{
+		Root: root, Engine: engine, Version: version, AppVersions: drill.Versions(scenarios),
 		FlaggerChart: c.FlaggerChart, IngressChart: c.IngressNginxChart,
 		FlaggerValues: c.FlaggerValues, IngressValues: c.IngressNginxValues,
 		GatekeeperValues: c.GatekeeperValues, GatekeeperVolume: c.GatekeeperVolume,
 	})
-	return s, s.Check()
+	return l, l.stack.Check()
 }
 
-func (c *cli) engine(ctx context.Context, root string) (cluster.Engine, error) {
-	source := cluster.Source{Root: root, Registry: strings.TrimSuffix(c.Registry, "/"), Commit: cluster.Commit(ctx, root)}
-	kind := cluster.Kind{Source: source, Name: c.Name, State: c.state(root), Port: c.Port}
-	switch c.Engine {
+func (l *lab) engine(ctx context.Context, root string) (cluster.Engine, error) {
+	source := cluster.Source{Root: root, Registry: strings.TrimSuffix(l.Registry, "/"), Commit: cluster.Commit(ctx, root)}
+	kind := cluster.Kind{Source: source, Name: l.Name, State: l.state(root), Port: l.Port}
+	switch l.Engine {
 	case "kind":
 		return kind.Engine(), nil
 	case "existing":
-		access := cluster.Access{Kubeconfig: c.Kubeconfig, Context: c.KubeContext}
-		return cluster.Existing{Source: source, Access: access, ImageCommand: c.ImageCommand, Tag: c.Tag}.Engine(), nil
+		access := cluster.Access{Kubeconfig: l.Kubeconfig, Context: l.KubeContext}
+		return cluster.Existing{Source: source, Access: access, ImageCommand: l.ImageCommand, Tag: l.Tag}.Engine(), nil
 	case "embedded":
-		return cluster.Engine{}, fmt.Errorf("%w: the engine embedded is not built yet; use kind, or existing with a cluster of yours", errUsage)
+		return l.embed(source)
 	}
-	if err := sh.Command("docker", "info").Run(ctx); err != nil {
-		if ctx.Err() != nil {
-			return cluster.Engine{}, ctx.Err()
-		}
-		return cluster.Engine{}, fmt.Errorf("no Docker answers, so there can be no kind cluster: start Docker, or use the cluster of your kubeconfig with --engine existing\n%w", err)
+	switch err := sh.Need(cluster.Advice(), kind.Engine().Needs...); {
+	case err != nil:
+		l.progress.Say("engine: embedded, because not all that kind needs is here")
+	case sh.Command("docker", "info").Run(ctx) != nil:
+		l.progress.Say("engine: embedded, because no Docker answers")
+	default:
+		l.progress.Say("engine: kind")
+		return kind.Engine(), nil
 	}
-	return kind.Engine(), nil
+	if ctx.Err() != nil {
+		return cluster.Engine{}, ctx.Err()
+	}
+	return l.embed(source)
 }
 
-func (c *cli) state(root string) string {
-	if filepath.IsAbs(c.State) {
-		return c.State
+func (l *lab) embed(source cluster.Source) (cluster.Engine, error) {
+	program, err := os.Executable()
+	if err != nil {
+		return cluster.Engine{}, fmt.Errorf("find my own program: %w", err)
 	}
-	return filepath.Join(root, c.State)
+	l.embedded, err = embedded.New(embedded.Config{
+		Source: source, State: filepath.Join(l.state(source.Root), "embedded"), Cache: within(source.Root, l.Cache), Port: l.Port, Flagger: stack.FlaggerVersion,
+		Program: program, Say: l.progress.Say, Env: os.Getenv, Died: l.died,
+	})
+	if err != nil {
+		return cluster.Engine{}, err
+	}
+	return l.embedded.Engine(), nil
+}
+
+func (c *cli) state(root string) string { return within(root, c.State) }
+
+// within is a path that is meant from the root, unless it is absolute.
+func within(root, path string) string {
+	if filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(root, path)
 }
 
 // up does all steps, and collects logs when one fails on a cluster that answers.
-func (c *cli) up(ctx context.Context, s *stack.Stack, progress *stack.Progress) error {
-	err := stack.Run(ctx, progress, s.Steps())
+func (l *lab) up(ctx context.Context) error {
+	if l.embedded != nil {
+		if pid := l.embedded.Joined(); pid != 0 {
+			l.progress.Say(fmt.Sprintf("lab's process %d has the engine: joining it", pid))
+		}
+	}
+	err := stack.Run(ctx, l.progress, l.stack.Steps())
 	if err == nil || ctx.Err() != nil {
 		return err
 	}
-	if made, lookErr := s.Engine.Made(ctx); lookErr != nil || !made {
+	if made, lookErr := l.stack.Engine.Made(ctx); lookErr != nil || !made {
 		return err // there is nothing to collect logs from
 	}
-	return errors.Join(err, c.logs(ctx, s, "", progress.Out))
+	return errors.Join(err, l.logs(ctx, "", l.progress.Out))
+}
+
+// stay keeps the embedded engine up until ctx ends. Where another process has it, or another engine is used, there is
+// nothing to stay for.
+func (l *lab) stay(ctx context.Context) error {
+	if l.embedded == nil || !l.embedded.Hosts() {
+		return nil
+	}
+	fmt.Fprintf(l.progress.Out, "\nEverything is up until Ctrl-C.\n%s", l.further())
+	<-ctx.Done()
+	return nil
+}
+
+// further says how to look at what runs.
+func (l *lab) further() string {
+	config := l.stack.Engine.Access.Kubeconfig
+	if config == "" {
+		config = "your kubeconfig"
+	}
+	const service = "/api/v1/namespaces/" + stack.SystemNamespace + "/services/gatekeeper:people/proxy"
+	return fmt.Sprintf(`  users:       curl -H 'Host: %s' http://127.0.0.1:%d/
+  cluster:     export KUBECONFIG=%s; kubectl get canaries,deployments,pods -n %s
+  gatekeeper:  kubectl get --raw '%s/api/v1/rollouts'
+  report:      kubectl get --raw '%s/deployment_report.md'
+`, host, l.Port, config, namespace, service, service)
 }
 
 // drill brings everything up and returns what runs scenarios on it.
-func (c *cli) drill(ctx context.Context, s *stack.Stack, progress *stack.Progress, rate float64) (*drill.Drill, error) {
-	if err := c.up(ctx, s, progress); err != nil {
+func (l *lab) drill(ctx context.Context, rate float64) (*drill.Drill, error) {
+	if err := l.up(ctx); err != nil {
 		return nil, err
 	}
-	client, err := kube.New(s.Engine.Access.Kubeconfig, s.Engine.Access.Context)
+	client, err := l.stack.Engine.Access.Client()
 	if err != nil {
 		return nil, err
 	}
 	return drill.New(drill.Config{
-		Kube: client, Access: s.Engine.Access, Namespace: namespace, Name: release, System: stack.SystemNamespace,
-		Chart:      filepath.Join(s.Root, "helm", "podinfo-like"),
-		Values:     []string{filepath.Join(s.Root, "lab", "values", "podinfo.yaml")},
-		Repository: s.AppRepository(),
-		Target:     "http://ingress-nginx-controller." + stack.IngressNamespace, Host: "podinfo.example", Rate: rate,
-		Say: func(format string, args ...any) { fmt.Fprintf(progress.Out, format+"\n", args...) },
+		Kube: client, Install: l.stack, Namespace: namespace, Name: release, System: stack.SystemNamespace,
+		Chart:      filepath.Join(l.stack.Root, "helm", "podinfo-like"),
+		Values:     []string{filepath.Join(l.stack.Root, "lab", "values", "podinfo.yaml")},
+		Repository: l.stack.AppRepository(),
+		Target:     "http://ingress-nginx-controller." + stack.IngressNamespace, Host: host, Rate: rate,
+		Say: func(format string, args ...any) { fmt.Fprintf(l.progress.Out, format+"\n", args...) },
 	}), nil
 }
 
-func (c *cli) demo(ctx context.Context, s *stack.Stack, progress *stack.Progress, stdout io.Writer) error {
-	d, err := c.drill(ctx, s, progress, c.Demo.Rate)
+func (l *lab) demo(ctx context.Context, stdout io.Writer) error {
+	d, err := l.drill(ctx, l.Demo.Rate)
 	if err != nil {
 		return err
 	}
-	return d.Demo(ctx, stdout, terminal(stdout))
+	if err := d.Demo(ctx, stdout, terminal(stdout)); err != nil {
+		return err
+	}
+	if l.embedded == nil || l.Demo.Keep || !l.embedded.Hosts() {
+		fmt.Fprintf(stdout, "\nTo look further:\n%s", l.further())
+		if l.Demo.Keep {
+			return l.stay(ctx)
+		}
+		return nil
+	}
+	fmt.Fprintf(stdout, "\nAll of it stops now. To look around, keep it up: build/lab demo --keep, or build/lab up; then\n%s", l.further())
+	return nil
 }
 
-func (c *cli) prove(ctx context.Context, s *stack.Stack, progress *stack.Progress, stdout io.Writer) error {
-	scenarios, err := drill.Choose(c.Prove.Only)
+func (l *lab) prove(ctx context.Context, stdout io.Writer) error {
+	scenarios, err := drill.Choose(l.Prove.Only)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errUsage, err)
 	}
-	d, err := c.drill(ctx, s, progress, c.Prove.Rate)
+	d, err := l.drill(ctx, l.Prove.Rate)
 	if err != nil {
 		return err
 	}
 	outcome := d.Prove(ctx, scenarios)
 	switch {
 	case ctx.Err() != nil:
-		err = fmt.Errorf("broken off; what was installed is still there: %w", ctx.Err())
+		err = fmt.Errorf("broken off: %w", ctx.Err())
 	case outcome.Failed > 0:
-		err = errors.Join(drill.ErrMissed, c.logs(ctx, s, c.Prove.Logs, progress.Out))
+		err = errors.Join(drill.ErrMissed, l.logs(ctx, l.Prove.Logs, l.progress.Out))
 	}
-	if c.Prove.Output == "json" {
+	if l.Prove.Capture != "" {
+		err = errors.Join(err, outcome.Capture(l.Prove.Capture))
+	}
+	if l.Prove.Output == "json" {
 		return errors.Join(outcome.WriteJSON(stdout), err)
 	}
 	return errors.Join(outcome.WriteText(stdout), err)
 }
 
 // logs collects them within a minute.
-func (c *cli) logs(ctx context.Context, s *stack.Stack, folder string, out io.Writer) error {
+func (l *lab) logs(ctx context.Context, folder string, out io.Writer) error {
 	if folder == "" {
-		folder = filepath.Join(c.state(s.Root), "logs", time.Now().UTC().Format("20060102-150405"))
+		folder = filepath.Join(l.state(l.stack.Root), "logs", time.Now().UTC().Format("20060102-150405"))
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	if err := s.Logs(ctx, folder, namespace); err != nil {
+	if err := l.stack.Logs(ctx, folder, namespace); err != nil {
 		return fmt.Errorf("collect logs: %w", err)
 	}
 	fmt.Fprintf(out, "logs are in %s\n", folder)

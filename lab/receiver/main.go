@@ -1,8 +1,9 @@
-// Command receiver keeps the notifications that are posted to it and shows them: what the gatekeeper tells people, the
-// proof reads here.
+// Command receiver keeps what is posted to it and shows it: notifications, which the gatekeeper sends to people, and
+// Flagger's hook calls, which it hands on to the gatekeeper. The proof reads both here.
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -13,6 +14,9 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"sort"
+	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -24,23 +28,25 @@ var version, commit = "dev", "none"
 // Bounds of what is kept, so that nobody can fill the memory.
 const (
 	maxMessages = 1000
+	maxCalls    = 5000
 	maxBody     = 64 << 10
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, ":8080", os.Stderr); err != nil {
+	listen, gatekeeper := cmp.Or(os.Getenv("RECEIVER_LISTEN"), ":8080"), os.Getenv("RECEIVER_GATEKEEPER_URL")
+	if err := run(ctx, listen, gatekeeper, os.Stderr); err != nil {
 		fmt.Fprintln(os.Stderr, "receiver:", err)
 		os.Exit(1)
 	}
 }
 
-// run serves on address until ctx ends.
-func run(ctx context.Context, address string, stderr io.Writer) error {
+// run serves on address until ctx ends. Hook calls go on to gatekeeper, a URL.
+func run(ctx context.Context, address, gatekeeper string, stderr io.Writer) error {
 	log := slog.New(slog.NewJSONHandler(stderr, nil)).With("component", "receiver")
 	server := &http.Server{
-		Handler:           newBox(time.Now, log),
+		Handler:           newBox(time.Now, gatekeeper, log),
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       10 * time.Second,
 		WriteTimeout:      10 * time.Second,
@@ -76,20 +82,41 @@ type message struct {
 	Body    string      `json:"body"`
 }
 
-// box keeps the newest messages, the oldest first.
-type box struct {
-	now func() time.Time
-	log *slog.Logger
-
-	mu       sync.Mutex
-	messages []message // guarded by mu
+// call is one hook call of Flagger's and the gatekeeper's answer.
+type call struct {
+	Number  int         `json:"number"` // counted from 1
+	At      time.Time   `json:"at"`
+	Hook    string      `json:"hook"`
+	Method  string      `json:"method"`
+	Path    string      `json:"path"`
+	Headers http.Header `json:"headers"`
+	Body    string      `json:"body"`
+	Status  int         `json:"status"`
+	Answer  string      `json:"answer"`
 }
 
-func newBox(now func() time.Time, log *slog.Logger) http.Handler {
-	b := &box{now: now, log: log, messages: []message{}}
+// box keeps the newest messages and calls, the oldest first.
+type box struct {
+	now        func() time.Time
+	gatekeeper string // URL
+	client     *http.Client
+	log        *slog.Logger
+
+	mu       sync.Mutex // guards all below
+	messages []message
+	calls    []call
+	number   int // of the last call
+}
+
+func newBox(now func() time.Time, gatekeeper string, log *slog.Logger) http.Handler {
+	// Each call gets a connection of its own, as it has without us.
+	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true}}
+	b := &box{now: now, gatekeeper: gatekeeper, client: client, log: log, messages: []message{}, calls: []call{}}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /{$}", b.put)
 	mux.HandleFunc("GET /{$}", b.list)
+	mux.HandleFunc("POST /hooks/v1/{hook}", b.handOn)
+	mux.HandleFunc("GET /calls", b.listCalls)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	return mux
 }
@@ -108,12 +135,74 @@ func (b *box) put(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusAccepted)
 }
 
+// handOn asks the gatekeeper in Flagger's stead and gives Flagger its answer. Where there is none, Flagger gets a 502,
+// which it takes as it would take the missing answer itself.
+func (b *box) handOn(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if err != nil {
+		http.Error(w, "read body: "+err.Error(), http.StatusRequestEntityTooLarge)
+		return
+	}
+	c := call{At: b.now().UTC(), Hook: r.PathValue("hook"), Method: r.Method, Path: r.URL.Path, Headers: r.Header, Body: string(body)}
+	if c.Status, c.Answer, err = b.ask(r.Context(), c); err != nil {
+		c.Status, c.Answer = http.StatusBadGateway, err.Error()
+		b.log.Warn("gatekeeper does not answer", "hook", c.Hook, "error", err.Error())
+	}
+	b.mu.Lock()
+	b.number++
+	c.Number = b.number
+	b.calls = append(b.calls, c)
+	b.calls = b.calls[max(len(b.calls)-maxCalls, 0):]
+	b.mu.Unlock()
+	w.WriteHeader(c.Status)
+	if _, err := io.WriteString(w, c.Answer); err != nil {
+		b.log.Warn("answer lost", "hook", c.Hook, "error", err.Error())
+	}
+}
+
+// ask makes the same call at the gatekeeper.
+func (b *box) ask(ctx context.Context, c call) (status int, answer string, err error) {
+	request, err := http.NewRequestWithContext(ctx, c.Method, b.gatekeeper+c.Path, strings.NewReader(c.Body))
+	if err != nil {
+		return 0, "", err
+	}
+	request.Header = c.Headers.Clone()
+	response, err := b.client.Do(request)
+	if err != nil {
+		return 0, "", err
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(response.Body, maxBody))
+	return response.StatusCode, string(text), err
+}
+
+// listCalls gives the calls after the number in the query's "after", all without it.
+func (b *box) listCalls(w http.ResponseWriter, r *http.Request) {
+	after := 0
+	if text := r.URL.Query().Get("after"); text != "" {
+		var err error
+		if after, err = strconv.Atoi(text); err != nil {
+			http.Error(w, "after must be a number: "+err.Error(), http.StatusBadRequest)
+			return
+		}
+	}
+	b.mu.Lock()
+	first := sort.Search(len(b.calls), func(i int) bool { return b.calls[i].Number > after })
+	body, err := json.Marshal(b.calls[first:])
+	b.mu.Unlock()
+	b.write(w, body, err)
+}
+
 func (b *box) list(w http.ResponseWriter, _ *http.Request) {
 	b.mu.Lock()
 	body, err := json.Marshal(b.messages)
 	b.mu.Unlock()
+	b.write(w, body, err)
+}
+
+func (b *box) write(w http.ResponseWriter, body []byte, err error) {
 	if err != nil {
-		http.Error(w, "encode messages: "+err.Error(), http.StatusInternalServerError)
+		http.Error(w, "encode list: "+err.Error(), http.StatusInternalServerError)
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")

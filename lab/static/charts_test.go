@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/lab/internal/chart"
 )
 
 // hooks are the routes of the gatekeeper's hook door: each the path of one hook type.
@@ -16,7 +18,7 @@ var hooks = []string{
 }
 
 func TestEveryHookOfTheCanaryIsARouteOfItsOwnType(t *testing.T) {
-	kinds := render(t, "podinfo", "podinfo-like", "--set", "load.enabled=true")
+	kinds := render(t, chart.Release{Chart: "podinfo-like", JSON: []string{"load.enabled=true"}})
 	if len(kinds["Canary"]) != 1 {
 		t.Fatalf("there are %d Canaries, want 1", len(kinds["Canary"]))
 	}
@@ -59,7 +61,9 @@ func TestEveryHookOfTheCanaryIsARouteOfItsOwnType(t *testing.T) {
 // The charts check values against their schemas, and lab's values must fit what lab itself does.
 func TestLabValuesFitTheCharts(t *testing.T) {
 	values := func(name string) string { return filepath.Join(root, "lab", "values", name+".yaml") }
-	podinfo := render(t, "podinfo", "podinfo-like", "--values", values("podinfo"), "--set-json", `chaos.plan={"errorRate":0.2,"status":500,"ttl":"30m"}`)
+	podinfo := render(t, chart.Release{
+		Chart: "podinfo-like", Values: []string{values("podinfo")}, JSON: []string{`chaos.plan={"errorRate":0.2,"status":500,"ttl":"30m"}`},
+	})
 	pod := dig[map[string]any](t, podinfo["Deployment"][0], "spec", "template", "spec")
 	if got := dig[string](t, pod, "volumes", 0, "secret", "secretName"); got != "lab-chaos" {
 		t.Errorf("the token of /chaos is in %s, but lab makes lab-chaos", got)
@@ -74,7 +78,7 @@ func TestLabValuesFitTheCharts(t *testing.T) {
 		t.Error("the chart sets the number of pods, which is Flagger's")
 	}
 
-	gatekeeper := render(t, "gatekeeper", "gatekeeper", "--values", values("gatekeeper"))
+	gatekeeper := render(t, chart.Release{Chart: "gatekeeper", Values: []string{values("gatekeeper")}})
 	var policy map[string]any
 	for _, object := range gatekeeper["ConfigMap"] {
 		text := dig[string](t, object, "data", "default.yaml")
@@ -84,7 +88,7 @@ func TestLabValuesFitTheCharts(t *testing.T) {
 		t.Errorf("the first weight is baked for %s, but lab's windows are made for 20s", got)
 	}
 
-	loadgen := render(t, "loadgen", "loadgen")
+	loadgen := render(t, chart.Release{Chart: "loadgen"})
 	allowed := ""
 	for _, variable := range dig[[]any](t, loadgen["Deployment"][0], "spec", "template", "spec", "containers", 0, "env") {
 		if dig[string](t, variable, "name") == "LOADGEN_ALLOWED_HOSTS" {

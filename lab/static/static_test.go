@@ -15,6 +15,8 @@ import (
 	"testing"
 
 	"github.com/goccy/go-yaml"
+
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/lab/internal/chart"
 )
 
 // root is the repository.
@@ -93,22 +95,20 @@ func documents(t *testing.T, text []byte) []map[string]any {
 	}
 }
 
-// render is a chart's objects, by kind.
-func render(t *testing.T, release, chart string, args ...string) map[string][]map[string]any {
+// render is a chart's objects, by kind, without its tests.
+func render(t *testing.T, release chart.Release) map[string][]map[string]any {
 	t.Helper()
-	if _, err := exec.LookPath("helm"); err != nil {
-		t.Skip("needs helm, which is not installed here")
+	release.Name = release.Chart
+	if release.Chart == "podinfo-like" {
+		release.Name = "podinfo"
 	}
-	args = append([]string{"template", release, filepath.Join(root, "helm", chart)}, args...)
-	cmd := exec.CommandContext(t.Context(), "helm", args...)
-	var problems bytes.Buffer
-	cmd.Stderr = &problems
-	out, err := cmd.Output()
+	release.Chart = filepath.Join(root, "helm", release.Chart)
+	rendered, err := chart.Render(release)
 	if err != nil {
-		t.Fatalf("helm %v: %v\n%s", args, err, problems.String())
+		t.Fatal(err)
 	}
 	kinds := map[string][]map[string]any{}
-	for _, doc := range documents(t, out) {
+	for _, doc := range documents(t, rendered.Objects) {
 		kind, _ := doc["kind"].(string)
 		kinds[kind] = append(kinds[kind], doc)
 	}

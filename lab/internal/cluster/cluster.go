@@ -3,10 +3,15 @@ package cluster
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
+	"io"
+	"os"
 	"path/filepath"
 	"strings"
 
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/lab/internal/chart"
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/lab/internal/kube"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/lab/internal/sh"
 )
 
@@ -14,38 +19,55 @@ import (
 type Engine struct {
 	Name   string
 	Access Access
-	Needs  []string // programs, beside kubectl and helm
+	Needs  []string // programs that must be there
+	Before []Task   // what must be there before the cluster, in this order
 
 	Made   func(context.Context) (bool, error)          // whether the cluster is there and answers
 	Make   func(context.Context) error                  // does nothing to one that is there
 	Put    func(context.Context, Image) (string, error) // builds the image, gets it in, returns its name
 	Remove func(context.Context) error                  // nil: the cluster is not ours
+	Close  func() error                                 // ends what lives in this process; nil: nothing does
+
+	Upgrade   func(context.Context, chart.Release) error              // installs it or upgrades it, and does not wait
+	Uninstall func(ctx context.Context, namespace, name string) error // one that is not there is fine
+	Ingress   []byte                                                  // manifests of its own ingress controller; nil: the public chart is installed
+	Flagger   func(context.Context) (string, error)                   // where it has Flagger's chart; nil: the public one is installed
 }
 
-// Access says which cluster kubectl and helm talk to. The zero value is their own default.
+// Task is something to be done once on this machine. Done says whether it is.
+type Task struct {
+	Name string
+	Done func(context.Context) (bool, error)
+	Run  func(context.Context) error
+}
+
+// Access says which cluster is meant: a kubeconfig file and a context in it. The zero value is kubectl's own default.
 type Access struct {
 	Kubeconfig, Context string
 }
 
-// Kubectl is a kubectl command for this cluster.
-func (a Access) Kubectl(args ...string) sh.Cmd {
-	return sh.Command("kubectl", a.with("--context", args)...)
+// Client is a new client for the cluster.
+func (a Access) Client() (*kube.Client, error) { return kube.New(a.Kubeconfig, a.Context) }
+
+// Upgrade installs a chart with the helm command, or upgrades it.
+func (a Access) Upgrade(ctx context.Context, r chart.Release) error {
+	return a.helm(r.Args()...).Run(ctx)
 }
 
-// Helm is a helm command for this cluster.
-func (a Access) Helm(args ...string) sh.Cmd {
-	return sh.Command("helm", a.with("--kube-context", args)...)
+// Uninstall takes a release away with the helm command.
+func (a Access) Uninstall(ctx context.Context, namespace, name string) error {
+	return a.helm("uninstall", name, "--namespace", namespace, "--ignore-not-found").Run(ctx)
 }
 
-func (a Access) with(contextFlag string, args []string) []string {
+func (a Access) helm(args ...string) sh.Cmd {
 	var flags []string
 	if a.Kubeconfig != "" {
 		flags = append(flags, "--kubeconfig", a.Kubeconfig)
 	}
 	if a.Context != "" {
-		flags = append(flags, contextFlag, a.Context)
+		flags = append(flags, "--kube-context", a.Context)
 	}
-	return append(flags, args...)
+	return sh.Command("helm", append(flags, args...)...)
 }
 
 // Image is one of our images.
@@ -58,14 +80,60 @@ type Image struct {
 	Folder     string // of package main
 }
 
-// Source is where images come from.
+// Source is where images come from: the repository, and how their names begin.
 type Source struct {
 	Root     string // of the repository
 	Registry string // prefix of image names
 	Commit   string
 }
 
+// ImageName is the full name of an image. Without a tag it gets one from what digest says its content is.
+func (s Source) ImageName(image Image, digest string) (string, error) {
+	tag := image.Tag
+	if tag == "" {
+		var err error
+		if tag, err = contentTag(digest); err != nil {
+			return "", err
+		}
+	}
+	return s.name(image.Name, tag), nil
+}
+
 func (s Source) name(image, tag string) string { return s.Registry + "/" + image + ":" + tag }
+
+// Build builds the program of an image as a static binary, and returns its file and the digest of its content.
+func (s Source) Build(ctx context.Context, image Image) (binary, digest string, err error) {
+	build, err := filepath.Abs(s.path("build", "images"))
+	if err != nil {
+		return "", "", fmt.Errorf("find build folder: %w", err)
+	}
+	if err := os.MkdirAll(build, 0o755); err != nil {
+		return "", "", fmt.Errorf("make build folder: %w", err)
+	}
+	binary = filepath.Join(build, image.Name+"-"+image.Version)
+	compile := sh.Command("go", "build", "-trimpath", "-buildvcs=false",
+		"-ldflags", "-s -w -X main.version="+image.Version+" -X main.commit="+s.Commit, "-o", binary, ".")
+	compile.Dir = s.path(image.Folder)
+	compile.Env = []string{"CGO_ENABLED=0", "GOWORK=off"}
+	if err := compile.Run(ctx); err != nil {
+		return "", "", fmt.Errorf("build %s %s: %w", image.Name, image.Version, err)
+	}
+	digest, err = fileDigest(binary)
+	return binary, digest, err
+}
+
+func fileDigest(path string) (string, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return "", fmt.Errorf("read binary: %w", err)
+	}
+	defer file.Close()
+	sum := sha256.New()
+	if _, err := io.Copy(sum, file); err != nil {
+		return "", fmt.Errorf("read binary: %w", err)
+	}
+	return fmt.Sprintf("%x", sum.Sum(nil)), nil
+}
 
 // Commit is the repository's short commit for the binaries, "none" where there is no repository.
 func Commit(ctx context.Context, root string) string {
@@ -79,11 +147,10 @@ func Commit(ctx context.Context, root string) string {
 // Advice says where to get the programs that engines need.
 func Advice() map[string]string {
 	return map[string]string{
-		"docker":  "https://docs.docker.com/engine/install",
-		"kind":    "go install sigs.k8s.io/kind@v0.33.0",
-		"kubectl": "https://kubernetes.io/docs/tasks/tools",
-		"helm":    "https://helm.sh/docs/intro/install",
-		"go":      "https://go.dev/doc/install",
+		"docker": "https://docs.docker.com/engine/install",
+		"kind":   "go install sigs.k8s.io/kind@v0.33.0",
+		"helm":   "https://helm.sh/docs/intro/install",
+		"go":     "https://go.dev/doc/install",
 	}
 }
 

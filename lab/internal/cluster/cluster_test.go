@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/lab/internal/chart"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/lab/internal/sh"
 )
 
@@ -191,13 +192,18 @@ func TestExistingWithoutAnImageCommandTrustsTheRegistry(t *testing.T) {
 }
 
 func TestExistingSaysHowToReachACluster(t *testing.T) {
-	stub(t, map[string]string{"kubectl": "echo connection refused >&2; exit 1"})
-	engine := Existing{Access: Access{Context: "mine"}}.Engine()
+	kubeconfig := filepath.Join(t.TempDir(), "config")
+	text := `{apiVersion: v1, kind: Config, current-context: mine, clusters: [{name: c, cluster: {server: "http://127.0.0.1:1"}}],
+  contexts: [{name: mine, context: {cluster: c}}]}`
+	if err := os.WriteFile(kubeconfig, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	engine := Existing{Access: Access{Kubeconfig: kubeconfig, Context: "mine"}}.Engine()
 	if made, err := engine.Made(t.Context()); err != nil || made {
 		t.Errorf("made is %v, %v", made, err)
 	}
 	err := engine.Make(t.Context())
-	for _, want := range []string{"--kubeconfig", "kubectl --context mine get --raw /readyz", "connection refused"} {
+	for _, want := range []string{"--kubeconfig", "http://127.0.0.1:1/readyz", "connection refused"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error must have %q: %v", want, err)
 		}
@@ -207,15 +213,17 @@ func TestExistingSaysHowToReachACluster(t *testing.T) {
 	}
 }
 
-func TestAccess(t *testing.T) {
-	a := Access{Kubeconfig: "/k", Context: "c"}
-	if got, want := a.Kubectl("get", "pods").String(), "kubectl --kubeconfig /k --context c get pods"; got != want {
-		t.Errorf("got %q, want %q", got, want)
+func TestAccessTellsHelmWhichClusterIsMeant(t *testing.T) {
+	calls := stub(t, map[string]string{"helm": ""})
+	r := chart.Release{Name: "podinfo", Namespace: "demo", Chart: "./helm/podinfo-like", Sets: []string{"a=b"}}
+	if err := (Access{Kubeconfig: "/k", Context: "c"}).Upgrade(t.Context(), r); err != nil {
+		t.Fatal(err)
 	}
-	if got, want := a.Helm("list").String(), "helm --kubeconfig /k --kube-context c list"; got != want {
-		t.Errorf("got %q, want %q", got, want)
+	if err := (Access{}).Uninstall(t.Context(), "demo", "podinfo"); err != nil {
+		t.Fatal(err)
 	}
-	if got, want := (Access{}).Helm("list").String(), "helm list"; got != want {
-		t.Errorf("got %q, want %q", got, want)
-	}
+	wantCalls(t, calls(), []string{
+		"helm --kubeconfig /k --kube-context c upgrade --install podinfo ./helm/podinfo-like --namespace demo --set-string a=b",
+		"helm uninstall podinfo --namespace demo --ignore-not-found",
+	})
 }

@@ -27,11 +27,11 @@ type Kind struct {
 
 // Engine returns the way to this cluster.
 func (k Kind) Engine() Engine {
+	access := Access{Kubeconfig: k.kubeconfig()}
 	return Engine{
-		Name:   "kind",
-		Access: Access{Kubeconfig: k.kubeconfig()},
-		Needs:  []string{"docker", "kind"},
-		Made:   k.made, Make: k.create, Put: k.put, Remove: k.remove,
+		Name: "kind", Access: access, Needs: []string{"docker", "kind", "helm"},
+		Made: k.made, Make: k.create, Put: k.put, Remove: k.remove,
+		Upgrade: access.Upgrade, Uninstall: access.Uninstall,
 	}
 }
 
@@ -97,13 +97,10 @@ func (k Kind) put(ctx context.Context, image Image) (string, error) {
 		return "", fmt.Errorf("build image %s: %w", image.Name, err)
 	}
 	id = strings.TrimSpace(id)
-	tag := image.Tag
-	if tag == "" {
-		if tag, err = contentTag(id); err != nil {
-			return "", err
-		}
+	name, err := k.ImageName(image, id)
+	if err != nil {
+		return "", err
 	}
-	name := k.name(image.Name, tag)
 	if err := sh.Command("docker", "tag", id, name).Run(ctx); err != nil {
 		return "", fmt.Errorf("name image %s: %w", image.Name, err)
 	}

@@ -15,6 +15,7 @@ func (d *Drill) Demo(ctx context.Context, w io.Writer, terminal bool) error {
 	fmt.Fprintf(w, "\nUsers send %.0f requests a second to http://%s through the ingress.\n", d.Rate, d.Host)
 	missed := false
 	for i, s := range chapters {
+		s.tapped = false // the story shows the parts as they are wired for users
 		fmt.Fprintf(w, "\nVersion %s: %s.\n", s.version, s.Name)
 		line := liveLine{w: w, terminal: terminal}
 		result := d.attempt(ctx, s, i == 0, line.show)

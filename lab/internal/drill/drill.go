@@ -11,7 +11,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/rollout-monitoring/microservice_rollout_monitoring/lab/internal/cluster"
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/lab/internal/chart"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/lab/internal/kube"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/lab/internal/timeline"
 )
@@ -22,10 +22,18 @@ const patience = 10 * time.Minute
 // ErrMissed says that something that had to be seen was not, or not in time.
 var ErrMissed = errors.New("missed: the lines above say what")
 
+// Installer is the drill's consumer contract with whoever installs charts and clears namespaces. Upgrade does not wait
+// for what it installs; Empty leaves no such namespace.
+type Installer interface {
+	Upgrade(ctx context.Context, r chart.Release) error
+	Empty(ctx context.Context, namespace, name string) error
+	Namespace(ctx context.Context, name string) error
+}
+
 // Config is what a Drill works on; all fields but Values are needed.
 type Config struct {
-	Kube   *kube.Client
-	Access cluster.Access
+	Kube    *kube.Client
+	Install Installer
 
 	Namespace  string   // made empty before the first scenario
 	Name       string   // of the Helm release, the Canary and all that belongs to it
@@ -47,6 +55,7 @@ type Drill struct {
 	run     string   // makes deploy ids and attack names of this run unlike those of others
 	token   string   // of /chaos
 	entries []string // rollouts of this run that must stay in the report
+	heard   int      // number of the last hook call before the scenario
 }
 
 // New returns a Drill for cfg.
@@ -125,6 +134,15 @@ func (d *Drill) play(ctx context.Context, s Scenario, fresh bool, live func(view
 	if err != nil {
 		return err
 	}
+	if s.tapped {
+		before, err := d.calls(ctx, 0)
+		if err != nil {
+			return err
+		}
+		if len(before) > 0 {
+			d.heard = before[len(before)-1].Number
+		}
+	}
 	users, err := d.startUsers(ctx, strconv.Itoa(s.Number), patience+time.Minute)
 	if err != nil {
 		return err
@@ -152,7 +170,7 @@ func (d *Drill) watch(ctx context.Context, s Scenario, live func(view)) (view, e
 	var acting sync.WaitGroup
 	defer acting.Wait()
 	defer stop()
-	if err := d.upgrade(ctx, s.version, d.deployID(s), s.plan); err != nil {
+	if err := d.upgrade(ctx, s, d.deployID(s)); err != nil {
 		return view{}, err
 	}
 	acted := make(chan error, 1)

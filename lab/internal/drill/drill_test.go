@@ -99,8 +99,11 @@ func TestWindows(t *testing.T) {
 }
 
 func TestScenarios(t *testing.T) {
-	if got, want := Versions(), []string{"1.0.0", "2.0.0", "3.0.0", "4.0.0", "5.0.0", "6.0.0"}; !slices.Equal(got, want) {
+	if got, want := Versions(Scenarios()), []string{"1.0.0", "2.0.0", "3.0.0", "4.0.0", "5.0.0", "6.0.0"}; !slices.Equal(got, want) {
 		t.Errorf("versions are %v, want %v", got, want)
+	}
+	if got, want := Versions(Scenarios()[:2]), []string{"1.0.0", "2.0.0", "3.0.0"}; !slices.Equal(got, want) {
+		t.Errorf("versions of the first two are %v, want %v", got, want)
 	}
 	for name, c := range map[string]struct {
 		numbers, want []int

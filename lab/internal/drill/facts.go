@@ -53,6 +53,13 @@ func (d *Drill) facts(ctx context.Context, s Scenario, seen view, users load, st
 		misses = append(misses, fmt.Sprintf("the gatekeeper says %q, want %q", mine[0].Result, s.result))
 	}
 	d.entries = append(d.entries, mine[0].ID)
+	if s.tapped {
+		differs, err := d.course(ctx, s, seen, result)
+		if err != nil {
+			return misses, err
+		}
+		misses = append(misses, differs...)
+	}
 	told, reported := d.reported(s, entries, mine[0].ID, seen, users)
 	result.Report = told
 	return append(misses, reported...), nil
@@ -148,4 +155,16 @@ func (d *Drill) reported(s Scenario, entries []report.Entry, id string, seen vie
 		misses = append(misses, "the report's entry does not name the deploy id "+d.deployID(s))
 	}
 	return &canary, misses
+}
+
+// course notes which way the release went and compares it with that on other engines.
+func (d *Drill) course(ctx context.Context, s Scenario, seen view, result *Result) ([]string, error) {
+	var err error
+	if result.calls, err = d.calls(ctx, d.heard); err != nil {
+		return nil, err
+	}
+	if result.Course, err = transcript(seen.events, result.calls); err != nil {
+		return nil, err
+	}
+	return compare(s.Number, result.Course)
 }

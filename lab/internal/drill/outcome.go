@@ -27,7 +27,10 @@ type Result struct {
 	Users   load            `json:"users"`
 	Canary  count.Counts    `json:"canary"` // by its pods' own counters
 	Primary count.Counts    `json:"primary"`
-	Report  *report.Version `json:"report"` // the canary's row
+	Report  *report.Version `json:"report"`           // the canary's row
+	Course  []string        `json:"course,omitempty"` // what happened, in words that are the same on every engine
+
+	calls []Call // Flagger's, where they were listened to
 }
 
 // Times are seconds, null where the first or the second moment did not come.

@@ -7,39 +7,38 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/rollout-monitoring/microservice_rollout_monitoring/lab/internal/stack"
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/lab/internal/chart"
 )
 
 // The Secret with the token of /chaos, named in lab/values/podinfo.yaml.
 const chaosSecret = "lab-chaos"
 
 // pods is how many pods each version has: with one, nothing would show whether counts of several are summed.
-const pods = "2"
+const pods = 2
 
 // firstInstall is how long a first version may take from `helm upgrade --install` until users get through to it.
 const firstInstall = 90 * time.Second
 
 // install empties the namespace and lets version be the first that serves: Flagger takes it over without an analysis.
 func (d *Drill) install(ctx context.Context, version string) error {
-	if err := stack.Empty(ctx, d.Access, d.Namespace, d.Name); err != nil {
+	if err := d.Install.Empty(ctx, d.Namespace, d.Name); err != nil {
 		return fmt.Errorf("empty namespace %s: %w", d.Namespace, err)
 	}
-	if err := stack.Namespace(ctx, d.Access, d.Namespace); err != nil {
+	if err := d.Install.Namespace(ctx, d.Namespace); err != nil {
 		return err
 	}
-	secret := d.Access.Kubectl("-n", d.Namespace, "create", "secret", "generic", chaosSecret, "--from-literal", "token="+d.token)
-	if err := secret.Run(ctx); err != nil {
+	if err := d.Kube.SetSecret(ctx, d.Namespace, chaosSecret, "token", d.token); err != nil {
 		return err
 	}
 	begin := time.Now()
-	if err := d.upgrade(ctx, version, "lab-"+d.run+"-first", ""); err != nil {
+	if err := d.upgrade(ctx, Scenario{version: version}, "lab-"+d.run+"-first"); err != nil {
 		return err
 	}
 	due, cancel := context.WithDeadline(ctx, begin.Add(firstInstall))
 	defer cancel()
 	err := d.until(due, d.serves)
 	if err == nil {
-		err = d.Access.Kubectl("-n", d.Namespace, "scale", "deployment/"+d.Name+"-primary", "--replicas", pods).Run(due)
+		err = d.Kube.Scale(due, d.Namespace, d.Name+"-primary", pods)
 	}
 	if err == nil {
 		err = d.until(due, d.serves)
@@ -100,17 +99,19 @@ func (d *Drill) serves(ctx context.Context) (bool, error) {
 }
 
 // upgrade is what a pipeline does: helm upgrade, without waiting for anything.
-func (d *Drill) upgrade(ctx context.Context, version, deployID, plan string) error {
-	args := []string{"upgrade", "--install", d.Name, d.Chart, "--namespace", d.Namespace}
-	for _, file := range d.Values {
-		args = append(args, "--values", file)
+func (d *Drill) upgrade(ctx context.Context, s Scenario, deployID string) error {
+	r := chart.Release{
+		Name: d.Name, Namespace: d.Namespace, Chart: d.Chart, Values: d.Values,
+		Sets: []string{"image.repository=" + d.Repository, "image.tag=" + s.version, "deployId=" + deployID},
 	}
-	args = append(args, "--set-string", "image.repository="+d.Repository, "--set-string", "image.tag="+version, "--set-string", "deployId="+deployID)
-	if plan != "" {
-		args = append(args, "--set-json", "chaos.plan="+plan)
+	if s.plan != "" {
+		r.JSON = []string{"chaos.plan=" + s.plan}
 	}
-	if err := d.Access.Helm(args...).Run(ctx); err != nil {
-		return fmt.Errorf("release %s: %w", version, err)
+	if s.tapped {
+		r.Sets = append(r.Sets, "gatekeeper.url=http://receiver."+d.System+":8080")
+	}
+	if err := d.Install.Upgrade(ctx, r); err != nil {
+		return fmt.Errorf("release %s: %w", s.version, err)
 	}
 	return nil
 }

@@ -1,4 +1,4 @@
-// Package kube reads what a rollout does to a cluster, and reaches pods and services, all through the API server.
+// Package kube reads and changes a cluster, and reaches its pods and services, all through the API server.
 package kube
 
 import (
@@ -13,21 +13,23 @@ import (
 	"k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/discovery/cached/memory"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/restmapper"
 	"k8s.io/client-go/tools/clientcmd"
 )
 
 // deployID is the pod-template annotation that names a release.
 const deployID = "rollout.monitoring/deploy-id"
 
-// Client reads one cluster. New makes it; it is safe for concurrent use.
+// Client is the way to one cluster. New makes it; it is safe for concurrent use.
 type Client struct {
 	config  *rest.Config
 	core    *kubernetes.Clientset
 	dynamic *dynamic.DynamicClient
+	mapper  *restmapper.DeferredDiscoveryRESTMapper
 	http    *http.Client // with the credentials of config
 	base    string       // URL of the API server
 }
@@ -58,13 +60,15 @@ func New(kubeconfig, context string) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find API server: %w", err)
 	}
-	return &Client{config: config, core: core, dynamic: dyn, http: client, base: strings.TrimSuffix(base.String(), "/")}, nil
+	return &Client{
+		config: config, core: core, dynamic: dyn, http: client, base: strings.TrimSuffix(base.String(), "/"),
+		mapper: restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(core.Discovery())),
+	}, nil
 }
 
 // Phase is the phase of a Canary, "" before Flagger has seen it.
 func (c *Client) Phase(ctx context.Context, namespace, name string) (string, error) {
-	canaries := schema.GroupVersionResource{Group: "flagger.app", Version: "v1beta1", Resource: "canaries"}
-	object, err := c.dynamic.Resource(canaries).Namespace(namespace).Get(ctx, name, metav1.GetOptions{})
+	object, err := c.dynamic.Resource(canaries()).Namespace(namespace).Get(ctx, name, metav1.GetOptions{})
 	if err != nil {
 		return "", fmt.Errorf("read canary %s/%s: %w", namespace, name, err)
 	}

@@ -3,13 +3,11 @@ package stack
 
 import (
 	"context"
-	"embed"
-	"errors"
-	"fmt"
 	"path/filepath"
 	"strings"
 
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/lab/internal/cluster"
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/lab/internal/kube"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/lab/internal/sh"
 )
 
@@ -23,7 +21,7 @@ const (
 
 // The versions of public charts that are installed when no other chart is given.
 const (
-	flaggerVersion      = "1.44.0"
+	FlaggerVersion      = "1.44.0"
 	ingressNginxVersion = "4.15.1"
 )
 
@@ -47,38 +45,37 @@ type Config struct {
 type Stack struct {
 	Config
 	images map[string]string // full name by short name; written by the images step, read by those after it
+	kube   *kube.Client      // made by client, when the cluster is there
 }
 
 // New returns the stack of cfg; nothing is done yet.
 func New(cfg Config) *Stack { return &Stack{Config: cfg, images: map[string]string{}} }
 
 // Check says what is missing on this machine.
-func (s *Stack) Check() error {
-	if err := sh.Need(cluster.Advice(), append([]string{"kubectl", "helm"}, s.Engine.Needs...)...); err != nil {
-		return err
-	}
-	return nil
-}
+func (s *Stack) Check() error { return sh.Need(cluster.Advice(), s.Engine.Needs...) }
 
 // Steps are all steps in their order.
 func (s *Stack) Steps() []Step {
-	return []Step{
-		{Name: "cluster", Done: s.Engine.Made, Run: s.Engine.Make},
-		{Name: "images", Run: s.putImages},
-		s.helmStep("ingress-nginx", s.ingressNginx),
-		s.kubectlStep(applied{
-			name: "monitoring", namespace: MonitoringNamespace, args: []string{"-k", s.path("monitoring")},
-			inputs: []string{s.path("monitoring")}, deployment: "prometheus",
-		}),
+	var steps []Step
+	for _, task := range s.Engine.Before {
+		steps = append(steps, Step(task))
+	}
+	ingress := s.helmStep("ingress-nginx", s.ingressNginx)
+	if s.Engine.Ingress != nil {
+		ingress = s.applyStep(s.ownIngress())
+	}
+	return append(
+		steps,
+		Step{Name: "cluster", Done: s.Engine.Made, Run: s.Engine.Make},
+		Step{Name: "images", Run: s.putImages},
+		ingress,
+		s.applyStep(s.monitoring()),
 		s.helmStep("flagger", s.flagger),
-		s.kubectlStep(applied{
-			name: "metric template", namespace: FlaggerNamespace, args: []string{"-f", s.path("flagger", "metric-template.yaml")},
-			inputs: []string{s.path("flagger", "metric-template.yaml")},
-		}),
+		s.applyStep(s.metricTemplate()),
 		s.helmStep("gatekeeper", s.gatekeeper),
 		s.helmStep("loadgen", s.loadgen),
-		s.receiver(),
-	}
+		s.applyStep(s.receiver()),
+	)
 }
 
 func (s *Stack) path(parts ...string) string {
@@ -117,182 +114,4 @@ func (s *Stack) repository(image string) string {
 func (s *Stack) tag(image string) string {
 	name := s.images[image]
 	return name[strings.LastIndex(name, ":")+1:]
-}
-
-// release is a chart to be installed.
-type release struct {
-	name, namespace string
-	chart           []string // the arguments that name it
-	inputs          []string // files and folders whose change asks for another installation
-	values          []string // files
-	sets            []string // key=value
-	deployment      string
-	crds            bool // it brings custom resource definitions
-}
-
-func public(local, name, repository, version string) (chart, inputs []string) {
-	if local != "" {
-		return []string{local}, []string{local}
-	}
-	return []string{name, "--repo", repository, "--version", version}, nil
-}
-
-func (s *Stack) ingressNginx() release {
-	chart, inputs := public(s.IngressChart, "ingress-nginx", "https://kubernetes.github.io/ingress-nginx", ingressNginxVersion)
-	return release{
-		name: "ingress-nginx", namespace: IngressNamespace, chart: chart, inputs: inputs,
-		values:     append([]string{s.path("flagger", "values-ingress-nginx.yaml"), s.path("lab", "values", "ingress-nginx.yaml")}, s.IngressValues...),
-		deployment: "ingress-nginx-controller",
-	}
-}
-
-func (s *Stack) flagger() release {
-	chart, inputs := public(s.FlaggerChart, "flagger", "https://flagger.app", flaggerVersion)
-	return release{
-		name: "flagger", namespace: FlaggerNamespace, chart: chart, inputs: inputs,
-		values:     append([]string{s.path("flagger", "values-flagger.yaml")}, s.FlaggerValues...),
-		deployment: "flagger", crds: true,
-	}
-}
-
-func (s *Stack) gatekeeper() release {
-	r := s.ours("gatekeeper", append([]string{s.path("lab", "values", "gatekeeper.yaml")}, s.GatekeeperValues...))
-	if s.GatekeeperVolume != "" {
-		r.sets = append(r.sets, "persistence.hostPath="+s.GatekeeperVolume)
-	}
-	return r
-}
-
-func (s *Stack) loadgen() release { return s.ours("loadgen", nil) }
-
-func (s *Stack) ours(name string, values []string) release {
-	chart := s.path("helm", name)
-	return release{
-		name: name, namespace: SystemNamespace, chart: []string{chart}, inputs: []string{chart}, values: values,
-		sets:       []string{"image.repository=" + s.repository(name), "image.tag=" + s.tag(name)},
-		deployment: name,
-	}
-}
-
-// helmStep installs or upgrades a release. What is to be installed is asked for when it is needed: images have no
-// names before.
-func (s *Stack) helmStep(name string, what func() release) Step {
-	return Step{
-		Name: name,
-		Done: func(ctx context.Context) (bool, error) {
-			r := what()
-			sum, err := digest(r.args(), append(r.inputs, r.values...))
-			if err != nil {
-				return false, err
-			}
-			return s.stamped(ctx, r.namespace, name, sum, r.deployment)
-		},
-		Run: func(ctx context.Context) error { return s.install(ctx, what()) },
-	}
-}
-
-func (r release) args() []string {
-	args := append([]string{"upgrade", "--install", r.name}, r.chart...)
-	args = append(args, "--namespace", r.namespace)
-	for _, file := range r.values {
-		args = append(args, "--values", file)
-	}
-	for _, set := range r.sets {
-		args = append(args, "--set-string", set)
-	}
-	return args
-}
-
-func (s *Stack) install(ctx context.Context, r release) error {
-	sum, err := digest(r.args(), append(r.inputs, r.values...))
-	if err != nil {
-		return err
-	}
-	if err := s.namespace(ctx, r.namespace); err != nil {
-		return err
-	}
-	fresh := false
-	if r.crds {
-		if fresh, err = s.noCRDs(ctx); err != nil {
-			return err
-		}
-	}
-	if err := s.Engine.Access.Helm(r.args()...).Run(ctx); err != nil {
-		return err
-	}
-	if fresh {
-		if err := s.claimCRDs(ctx); err != nil {
-			return err
-		}
-	}
-	return s.settle(ctx, r.namespace, r.name, sum, r.deployment)
-}
-
-// applied is a set of manifests.
-type applied struct {
-	name, namespace string
-	args            []string // of kubectl apply, that name them
-	stdin           func() (string, error)
-	inputs          []string // files and folders they come from
-	deployment      string   // to be waited for; "" is none
-}
-
-func (s *Stack) kubectlStep(a applied) Step {
-	sum := func() (string, string, error) {
-		text := ""
-		if a.stdin != nil {
-			var err error
-			if text, err = a.stdin(); err != nil {
-				return "", "", err
-			}
-		}
-		hash, err := digest(append([]string{text}, a.args...), a.inputs)
-		return text, hash, err
-	}
-	return Step{
-		Name: a.name,
-		Done: func(ctx context.Context) (bool, error) {
-			_, hash, err := sum()
-			if err != nil {
-				return false, err
-			}
-			return s.stamped(ctx, a.namespace, a.name, hash, a.deployment)
-		},
-		Run: func(ctx context.Context) error {
-			text, hash, err := sum()
-			if err != nil {
-				return err
-			}
-			if err := s.namespace(ctx, a.namespace); err != nil {
-				return err
-			}
-			apply := s.Engine.Access.Kubectl(append([]string{"apply"}, a.args...)...)
-			apply.Stdin = text
-			if err := apply.Run(ctx); err != nil {
-				return err
-			}
-			return s.settle(ctx, a.namespace, a.name, hash, a.deployment)
-		},
-	}
-}
-
-//go:embed receiver.yaml
-var manifests embed.FS
-
-// receiver is the step for the receiver of notifications, which only the lab has.
-func (s *Stack) receiver() Step {
-	return s.kubectlStep(applied{
-		name: "receiver", namespace: SystemNamespace, args: []string{"-f", "-"}, deployment: "receiver",
-		stdin: func() (string, error) {
-			text, err := manifests.ReadFile("receiver.yaml")
-			if err != nil {
-				return "", fmt.Errorf("read receiver's manifest: %w", err)
-			}
-			image := s.images["receiver"]
-			if image == "" {
-				return "", errors.New("the receiver's image has no name yet")
-			}
-			return strings.ReplaceAll(string(text), "RECEIVER_IMAGE", image), nil
-		},
-	})
 }

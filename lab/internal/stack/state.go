@@ -3,93 +3,99 @@ package stack
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
-	"github.com/rollout-monitoring/microservice_rollout_monitoring/lab/internal/cluster"
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/lab/internal/kube"
 )
 
-// owned is the label of what lab made itself and may delete: namespaces and custom resource definitions.
-const owned = "app.kubernetes.io/managed-by=rollout-lab"
+// The label of what lab made itself and may delete: namespaces and custom resource definitions.
+const (
+	ownedKey   = "app.kubernetes.io/managed-by"
+	ownedValue = "rollout-lab"
+)
 
 // patience is how long a Deployment may take to be available: the first time its image is pulled.
-const patience = "5m"
+const patience = 5 * time.Minute
 
-// namespace makes a namespace of ours. One of somebody else is left alone.
-func (s *Stack) namespace(ctx context.Context, name string) error {
-	return Namespace(ctx, s.Engine.Access, name)
+// glance is how long one that should be available may take to show it.
+const glance = 2 * time.Second
+
+// client is the cluster's, which must have been made. One client serves all steps.
+func (s *Stack) client() (*kube.Client, error) {
+	if s.kube == nil {
+		client, err := s.Engine.Access.Client()
+		if err != nil {
+			return nil, err
+		}
+		s.kube = client
+	}
+	return s.kube, nil
 }
 
 // Namespace makes a namespace with lab's label unless there is one with it. One without the label is an error: what is
 // in it is not ours.
-func Namespace(ctx context.Context, access cluster.Access, name string) error {
-	there, ours, err := lookNamespace(ctx, access, name)
+func (s *Stack) Namespace(ctx context.Context, name string) error {
+	client, err := s.client()
+	if err != nil {
+		return err
+	}
+	return namespace(ctx, client, name)
+}
+
+func namespace(ctx context.Context, client *kube.Client, name string) error {
+	is, err := client.Namespace(ctx, name)
 	switch {
 	case err != nil:
 		return err
-	case there && ours:
-		return nil
-	case there:
-		return fmt.Errorf("namespace %s was not made by lab; delete it, or let lab have it: kubectl label namespace %s %s --overwrite", name, name, owned)
+	case is == nil:
+		return client.CreateNamespace(ctx, name, map[string]string{ownedKey: ownedValue})
+	case is.Labels[ownedKey] != ownedValue:
+		return fmt.Errorf("namespace %s was not made by lab; delete it, or let lab have it: kubectl label namespace %s %s=%s --overwrite", name, name, ownedKey, ownedValue)
 	}
-	key, value, _ := strings.Cut(owned, "=")
-	create := access.Kubectl("create", "-f", "-")
-	create.Stdin = fmt.Sprintf("apiVersion: v1\nkind: Namespace\nmetadata:\n  name: %s\n  labels: {%s: %s}\n", name, key, value)
-	return create.Run(ctx)
+	return nil
 }
 
-func lookNamespace(ctx context.Context, access cluster.Access, name string) (there, ours bool, err error) {
-	out, err := access.Kubectl("get", "namespace", name, "--ignore-not-found", "-o", "name").Output(ctx)
-	if err != nil {
-		return false, false, err
-	}
-	mine, err := access.Kubectl("get", "namespace", "--selector", owned, "-o", "name").Output(ctx)
-	if err != nil {
-		return false, false, err
-	}
-	for line := range strings.FieldsSeq(mine) {
-		ours = ours || line == "namespace/"+name
-	}
-	return strings.TrimSpace(out) != "", ours, nil
+// ours reports whether there is a namespace of lab's.
+func ours(ctx context.Context, client *kube.Client, name string) (bool, error) {
+	is, err := client.Namespace(ctx, name)
+	return is != nil && is.Labels[ownedKey] == ownedValue, err
 }
 
-// noCRDs reports whether Flagger's custom resources are unknown to the cluster.
-func (s *Stack) noCRDs(ctx context.Context) (bool, error) {
-	out, err := s.Engine.Access.Kubectl("get", "crd", "canaries.flagger.app", "--ignore-not-found", "-o", "name").Output(ctx)
-	return strings.TrimSpace(out) == "", err
-}
-
-// claimCRDs labels them as ours, because Helm never removes what a chart has in crds/.
-func (s *Stack) claimCRDs(ctx context.Context) error {
-	label := []string{"label", "crd", "canaries.flagger.app", "metrictemplates.flagger.app", "alertproviders.flagger.app", owned, "--overwrite"}
-	return s.Engine.Access.Kubectl(label...).Run(ctx)
+// claimCRDs labels Flagger's definitions as ours, because Helm never removes what a chart has in crds/.
+func claimCRDs(ctx context.Context, client *kube.Client) error {
+	var errs []error
+	for _, name := range []string{"canaries.flagger.app", "metrictemplates.flagger.app", "alertproviders.flagger.app"} {
+		errs = append(errs, client.LabelDefinition(ctx, name, ownedKey, ownedValue))
+	}
+	return errors.Join(errs...)
 }
 
 // settle waits for a Deployment and then leaves the stamp that tells the next run that all is done.
-func (s *Stack) settle(ctx context.Context, namespace, step, sum, deployment string) error {
+func settle(ctx context.Context, client *kube.Client, namespace, step, sum, deployment string) error {
 	if deployment != "" {
-		if err := s.Engine.Access.Kubectl("-n", namespace, "rollout", "status", "deployment/"+deployment, "--timeout", patience).Run(ctx); err != nil {
+		if err := client.Available(ctx, namespace, deployment, patience); err != nil {
 			return err
 		}
 	}
-	return s.Engine.Access.Kubectl("annotate", "namespace", namespace, "--overwrite", stamp(step)+"="+sum).Run(ctx)
+	return client.AnnotateNamespace(ctx, namespace, stamp(step), sum)
 }
 
 // stamped reports whether a step was done from these very inputs and what it made still runs.
-func (s *Stack) stamped(ctx context.Context, namespace, step, sum, deployment string) (bool, error) {
-	query := fmt.Sprintf(`jsonpath={.metadata.annotations.%s}`, strings.ReplaceAll(stamp(step), ".", `\.`))
-	out, err := s.Engine.Access.Kubectl("get", "namespace", namespace, "--ignore-not-found", "-o", query).Output(ctx)
-	if err != nil || strings.TrimSpace(out) != sum {
+func stamped(ctx context.Context, client *kube.Client, namespace, step, sum, deployment string) (bool, error) {
+	is, err := client.Namespace(ctx, namespace)
+	if err != nil || is == nil || is.Annotations[stamp(step)] != sum {
 		return false, err
 	}
 	if deployment == "" {
 		return true, nil
 	}
-	err = s.Engine.Access.Kubectl("-n", namespace, "rollout", "status", "deployment/"+deployment, "--timeout", "2s").Run(ctx)
-	return err == nil, ctx.Err()
+	return client.Available(ctx, namespace, deployment, glance) == nil, ctx.Err()
 }
 
 func stamp(step string) string { return "rollout.monitoring/lab-" + strings.ReplaceAll(step, " ", "-") }

@@ -50,6 +50,21 @@ func (s Step) do(ctx context.Context) (note string, err error) {
 type Progress struct {
 	Out      io.Writer
 	Terminal bool
+
+	mu sync.Mutex // one line at a time
+}
+
+// clear empties the terminal's line.
+const clear = "\r\x1b[K"
+
+// Say shows a line to whoever watches, also while a step runs.
+func (p *Progress) Say(line string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.Terminal {
+		fmt.Fprint(p.Out, clear)
+	}
+	fmt.Fprintln(p.Out, "  "+line)
 }
 
 // start shows that a step runs; what it returns shows that it has ended.
@@ -81,16 +96,21 @@ func (p *Progress) start(name string) func(note string, err error) {
 
 // spin repaints the running step's line until stop is closed, and leaves it empty.
 func (p *Progress) spin(name string, begin time.Time, stop <-chan struct{}) {
-	const clear = "\r\x1b[K"
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		fmt.Fprintf(p.Out, "%s• %s %.0fs", clear, name, time.Since(begin).Seconds())
+		p.paint("%s• %s %.0fs", clear, name, time.Since(begin).Seconds())
 		select {
 		case <-tick.C:
 		case <-stop:
-			fmt.Fprint(p.Out, clear)
+			p.paint(clear)
 			return
 		}
 	}
+}
+
+func (p *Progress) paint(format string, args ...any) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	fmt.Fprintf(p.Out, format, args...)
 }

@@ -1,0 +1,204 @@
+package kube
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/util/retry"
+)
+
+// every is the time between two looks at something that is waited for.
+const every = 500 * time.Millisecond
+
+// Answers returns why the cluster does not answer, nil if it does.
+func (c *Client) Answers(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	if _, err := c.core.Discovery().RESTClient().Get().AbsPath("/readyz").DoRaw(ctx); err != nil {
+		return fmt.Errorf("ask %s/readyz: %w", c.base, err)
+	}
+	return nil
+}
+
+// Namespace is what is known of one.
+type Namespace struct {
+	Labels, Annotations map[string]string
+}
+
+// Namespace reads a namespace, nil when there is none.
+func (c *Client) Namespace(ctx context.Context, name string) (*Namespace, error) {
+	is, err := c.core.CoreV1().Namespaces().Get(ctx, name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read namespace %s: %w", name, err)
+	}
+	return &Namespace{Labels: is.Labels, Annotations: is.Annotations}, nil
+}
+
+// CreateNamespace makes a namespace with labels; one that is there is an error.
+func (c *Client) CreateNamespace(ctx context.Context, name string, labels map[string]string) error {
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels}}
+	if _, err := c.core.CoreV1().Namespaces().Create(ctx, namespace, metav1.CreateOptions{}); err != nil {
+		return fmt.Errorf("create namespace %s: %w", name, err)
+	}
+	return nil
+}
+
+// AnnotateNamespace sets one annotation.
+func (c *Client) AnnotateNamespace(ctx context.Context, name, key, value string) error {
+	patch := fmt.Sprintf(`{"metadata":{"annotations":{%q:%q}}}`, key, value)
+	if _, err := c.core.CoreV1().Namespaces().Patch(ctx, name, types.MergePatchType, []byte(patch), metav1.PatchOptions{}); err != nil {
+		return fmt.Errorf("annotate namespace %s: %w", name, err)
+	}
+	return nil
+}
+
+// DeleteNamespace deletes a namespace and waits until it is gone, at most for patience. One that is not there is fine.
+func (c *Client) DeleteNamespace(ctx context.Context, name string, patience time.Duration) error {
+	err := c.core.CoreV1().Namespaces().Delete(ctx, name, metav1.DeleteOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	if err == nil {
+		err = c.until(ctx, patience, func(ctx context.Context) (bool, error) {
+			is, err := c.Namespace(ctx, name)
+			return is == nil, err
+		})
+	}
+	if err != nil {
+		return fmt.Errorf("delete namespace %s: %w", name, err)
+	}
+	return nil
+}
+
+// Available waits until a Deployment runs what it asks for, with all its pods, at most for patience.
+func (c *Client) Available(ctx context.Context, namespace, name string, patience time.Duration) error {
+	var is Release
+	err := c.until(ctx, patience, func(ctx context.Context) (bool, error) {
+		var err error
+		is, err = c.Release(ctx, namespace, name)
+		return is.Ready, err
+	})
+	if err != nil {
+		return fmt.Errorf("wait %s for deployment %s/%s (%s) to be available: %w", patience, namespace, name, is.Image, err)
+	}
+	return nil
+}
+
+// until looks again and again. An error in looking ends the wait only when time is over.
+func (c *Client) until(ctx context.Context, patience time.Duration, yes func(context.Context) (bool, error)) error {
+	var last error
+	err := wait.PollUntilContextTimeout(ctx, every, patience, true, func(ctx context.Context) (bool, error) {
+		ok, err := yes(ctx)
+		last = err
+		return ok && err == nil, nil
+	})
+	if err != nil && last != nil && ctx.Err() == nil {
+		return last
+	}
+	return err
+}
+
+// SetSecret makes a Secret with one value, or sets the value in one that is there.
+func (c *Client) SetSecret(ctx context.Context, namespace, name, key, value string) error {
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: name}, StringData: map[string]string{key: value}}
+	_, err := c.core.CoreV1().Secrets(namespace).Create(ctx, secret, metav1.CreateOptions{})
+	if apierrors.IsAlreadyExists(err) {
+		_, err = c.core.CoreV1().Secrets(namespace).Update(ctx, secret, metav1.UpdateOptions{})
+	}
+	if err != nil {
+		return fmt.Errorf("set secret %s/%s: %w", namespace, name, err)
+	}
+	return nil
+}
+
+// Scale sets the number of a Deployment's pods.
+func (c *Client) Scale(ctx context.Context, namespace, name string, pods int32) error {
+	err := retry.RetryOnConflict(retry.DefaultRetry, func() error {
+		scale, err := c.core.AppsV1().Deployments(namespace).GetScale(ctx, name, metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		scale.Spec.Replicas = pods
+		_, err = c.core.AppsV1().Deployments(namespace).UpdateScale(ctx, name, scale, metav1.UpdateOptions{})
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("scale deployment %s/%s to %d: %w", namespace, name, pods, err)
+	}
+	return nil
+}
+
+func canaries() schema.GroupVersionResource {
+	return schema.GroupVersionResource{Group: "flagger.app", Version: "v1beta1", Resource: "canaries"}
+}
+
+func definitions() schema.GroupVersionResource {
+	return schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}
+}
+
+// KnowsCanaries reports whether Flagger's custom resources are defined.
+func (c *Client) KnowsCanaries(ctx context.Context) (bool, error) {
+	_, err := c.dynamic.Resource(definitions()).Get(ctx, "canaries.flagger.app", metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("read Flagger's definitions: %w", err)
+	}
+	return true, nil
+}
+
+// LabelDefinition sets one label of a custom resource definition.
+func (c *Client) LabelDefinition(ctx context.Context, name, key, value string) error {
+	patch := fmt.Sprintf(`{"metadata":{"labels":{%q:%q}}}`, key, value)
+	if _, err := c.dynamic.Resource(definitions()).Patch(ctx, name, types.MergePatchType, []byte(patch), metav1.PatchOptions{}); err != nil {
+		return fmt.Errorf("label definition %s: %w", name, err)
+	}
+	return nil
+}
+
+// DeleteDefinitions deletes the custom resource definitions with that label.
+func (c *Client) DeleteDefinitions(ctx context.Context, key, value string) error {
+	err := c.dynamic.Resource(definitions()).DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{LabelSelector: key + "=" + value})
+	if err != nil {
+		return fmt.Errorf("delete definitions: %w", err)
+	}
+	return nil
+}
+
+// DeleteCanaries deletes all Canaries of a namespace and waits until Flagger has let them go. After patience it takes
+// their finalizers away: Flagger is gone or can not revert.
+func (c *Client) DeleteCanaries(ctx context.Context, namespace string, patience time.Duration) error {
+	all := c.dynamic.Resource(canaries()).Namespace(namespace)
+	if err := all.DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{}); err != nil {
+		return fmt.Errorf("delete canaries of %s: %w", namespace, err)
+	}
+	none := func(ctx context.Context) (bool, error) {
+		list, err := all.List(ctx, metav1.ListOptions{})
+		return err == nil && len(list.Items) == 0, err
+	}
+	if err := c.until(ctx, patience, none); err == nil || ctx.Err() != nil {
+		return ctx.Err()
+	}
+	list, err := all.List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return fmt.Errorf("list canaries of %s: %w", namespace, err)
+	}
+	for _, canary := range list.Items {
+		_, err := all.Patch(ctx, canary.GetName(), types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`), metav1.PatchOptions{})
+		if err != nil && !apierrors.IsNotFound(err) {
+			return fmt.Errorf("take Flagger's finalizer away from canary %s/%s: %w", namespace, canary.GetName(), err)
+		}
+	}
+	return nil
+}
