@@ -241,6 +241,9 @@ func TestPortsAreWrittenWhereOthersLookForThem(t *testing.T) {
 	if got := containerPorts(pod); !slices.Equal(got, []int32{8080, 9090}) {
 		t.Fatalf("ports %v", got)
 	}
+	if got := fixedPorts(pod); len(got) != 1 || got[9090] != 1 {
+		t.Errorf("the ports it asks for itself are %v", got)
+	}
 	writePorts(pod, map[int32]int32{8080: 20001, 9090: 20002})
 	if a, b := pod.Spec.Containers[0].Ports[0].HostPort, pod.Spec.Containers[1].Ports[0].HostPort; a != 20001 || b != 20002 {
 		t.Errorf("host ports %d and %d", a, b)

@@ -109,8 +109,11 @@ type warner interface {
 func (p *podRun) take(ctx context.Context) error {
 	api := p.Client.CoreV1().Pods(p.pod.Namespace)
 	if p.ports == nil {
-		ports := map[int32]int32{}
+		ports := fixedPorts(p.pod)
 		for _, port := range containerPorts(p.pod) {
+			if ports[port] != 0 {
+				continue
+			}
 			host, err := p.Node.ports.take(ctx)
 			if err != nil {
 				return err

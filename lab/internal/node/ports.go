@@ -79,7 +79,20 @@ func containerPorts(pod *corev1.Pod) []int32 {
 	return ports
 }
 
-// writePorts writes the host ports into the pod, over what its template may say about them.
+// fixedPorts are the host ports a pod asks for itself, by container port.
+func fixedPorts(pod *corev1.Pod) map[int32]int32 {
+	fixed := map[int32]int32{}
+	for _, c := range pod.Spec.Containers {
+		for _, p := range c.Ports {
+			if p.HostPort > 0 {
+				fixed[p.ContainerPort] = p.HostPort
+			}
+		}
+	}
+	return fixed
+}
+
+// writePorts writes the host ports into the pod.
 func writePorts(pod *corev1.Pod, ports map[int32]int32) {
 	for i := range pod.Spec.Containers {
 		for j := range pod.Spec.Containers[i].Ports {
