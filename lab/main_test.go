@@ -3,6 +3,9 @@ package main
 import (
 	"bytes"
 	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -19,7 +22,7 @@ func call(t *testing.T, stubs map[string]string, args ...string) (string, error)
 		}
 	}
 	t.Setenv("PATH", dir)
-	for _, name := range []string{"LAB_ENGINE", "LAB_IMAGE_COMMAND", "LAB_TAG", "LAB_ROOT", "LAB_STATE", "FLAGGER_CHART", "INGRESS_NGINX_CHART"} {
+	for _, name := range []string{"LAB_ENGINE", "LAB_IMAGE_COMMAND", "LAB_TAG", "LAB_ROOT", "LAB_STATE", "LAB_CACHE", "FLAGGER_CHART", "INGRESS_NGINX_CHART"} {
 		t.Setenv(name, "")
 		if err := os.Unsetenv(name); err != nil {
 			t.Fatal(err)
@@ -31,7 +34,7 @@ func call(t *testing.T, stubs map[string]string, args ...string) (string, error)
 }
 
 func TestCalls(t *testing.T) {
-	all := map[string]string{"git": "exit 1", "docker": "", "kind": "", "kubectl": "", "helm": ""}
+	all := map[string]string{"git": "exit 1", "docker": "", "kind": "", "helm": ""}
 	without := func(name, body string) map[string]string {
 		some := map[string]string{}
 		for k, v := range all {
@@ -49,14 +52,15 @@ func TestCalls(t *testing.T) {
 		fail  []string
 		code  int
 	}{
-		"an engine that is not built yet is refused in clear words": {all, []string{"up", "--engine", "embedded"}, []string{"embedded is not built yet", "kind"}, 2},
-		"an engine that does not exist is a wrong call":             {all, []string{"up", "--engine", "minikube"}, []string{"--engine"}, 2},
-		"a command that does not exist is a wrong call":             {all, []string{"fly"}, []string{"fly", "lab --help"}, 2},
-		"a scenario that does not exist is a wrong call":            {all, []string{"prove", "--engine", "kind", "--only", "9"}, []string{"numbered 1 to 5"}, 2},
-		"auto without Docker says what to do":                       {without("docker", "echo no daemon; exit 1"), []string{"up"}, []string{"--engine existing", "no daemon"}, 1},
-		"a missing helm is named with where to get it":              {without("helm", ""), []string{"up", "--engine", "kind"}, []string{"helm is not on the PATH", "https://helm.sh"}, 1},
+		"embedded builds programs, so it needs Go":         {all, []string{"up", "--engine", "embedded"}, []string{"go is not on the PATH", "https://go.dev"}, 1},
+		"an engine that does not exist is a wrong call":    {all, []string{"up", "--engine", "minikube"}, []string{"--engine"}, 2},
+		"a command that does not exist is a wrong call":    {all, []string{"fly"}, []string{"fly", "lab --help"}, 2},
+		"a scenario that does not exist is a wrong call":   {all, []string{"prove", "--engine", "kind", "--only", "9"}, []string{"numbered 1 to 5"}, 2},
+		"auto without Docker means embedded":               {without("docker", "echo no daemon; exit 1"), []string{"up"}, []string{"go is not on the PATH"}, 1},
+		"auto with Docker but without kind means embedded": {without("kind", ""), []string{"up"}, []string{"go is not on the PATH"}, 1},
+		"a missing helm is named with where to get it":     {without("helm", ""), []string{"up", "--engine", "kind"}, []string{"helm is not on the PATH", "https://helm.sh"}, 1},
 		"kind needs kind": {without("kind", ""), []string{"up", "--engine", "kind"}, []string{"kind is not on the PATH"}, 1},
-		"existing needs neither kind nor Docker, but a tag":         {without("kind", ""), []string{"up", "--engine", "existing"}, []string{"--tag"}, 1},
+		"existing needs neither kind nor Docker, but a tag":         {without("kind", ""), []string{"up", "--engine", "existing", "--kubeconfig", answering(t)}, []string{"--tag"}, 1},
 		"existing with an image command needs Go to build binaries": {all, []string{"up", "--engine", "existing", "--image-command", "true"}, []string{"go is not on the PATH"}, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -71,6 +75,35 @@ func TestCalls(t *testing.T) {
 			}
 			if got := exitCode(err); got != c.code {
 				t.Errorf("exit code is %d, want %d", got, c.code)
+			}
+		})
+	}
+}
+
+// answering is a kubeconfig for something that says of itself that it is ready.
+func answering(t *testing.T) string {
+	t.Helper()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "ok") }))
+	t.Cleanup(server.Close)
+	file := filepath.Join(t.TempDir(), "kubeconfig")
+	text := fmt.Sprintf(`{apiVersion: v1, kind: Config, current-context: x, clusters: [{name: x, cluster: {server: "%s"}}], contexts: [{name: x, context: {cluster: x}}]}`, server.URL)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+func TestAutoSaysWhichEngineItTakes(t *testing.T) {
+	for name, c := range map[string]struct {
+		docker, want string
+	}{
+		"kind where Docker answers":  {"exit 0", "engine: kind"},
+		"embedded where it does not": {"exit 1", "engine: embedded, because no Docker answers"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			out, err := call(t, map[string]string{"git": "exit 1", "docker": c.docker, "kind": "exit 1", "helm": ""}, "up")
+			if err == nil || !strings.Contains(out, c.want) {
+				t.Errorf("got %v, printed %q, want %q", err, out, c.want)
 			}
 		})
 	}

@@ -23,7 +23,7 @@ import (
 	"k8s.io/client-go/util/cert"
 	"k8s.io/klog/v2"
 
-	apiserver "github.com/rollout-monitoring/microservice_rollout_monitoring/lab/internal/kubeapi"
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/lab/internal/apiserver"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/lab/internal/network"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/lab/internal/node"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/lab/internal/workload"

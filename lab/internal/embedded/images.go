@@ -100,6 +100,3 @@ func (e *Embedded) buildFlagger(ctx context.Context) error {
 	}
 	return nil
 }
-
-// Images are those that this engine knows beside ours, for a test that compares them with the manifests.
-func Images(flagger string) []string { return []string{prometheusImage, flaggerImage + flagger} }

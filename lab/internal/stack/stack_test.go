@@ -18,7 +18,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
-	apiserver "github.com/rollout-monitoring/microservice_rollout_monitoring/lab/internal/kubeapi"
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/lab/internal/apiserver"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/lab/internal/chart"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/lab/internal/cluster"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/lab/internal/kube"
