@@ -21,6 +21,7 @@ type Engine struct {
 	Access Access
 	Needs  []string // programs that must be there
 	Before []Task   // what must be there before the cluster, in this order
+	Beside []Task   // what is made while images are
 
 	Made   func(context.Context) (bool, error)          // whether the cluster is there and answers
 	Make   func(context.Context) error                  // does nothing to one that is there

@@ -3,8 +3,11 @@ package stack
 
 import (
 	"context"
+	"fmt"
 	"path/filepath"
 	"strings"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/lab/internal/cluster"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/lab/internal/kube"
@@ -93,14 +96,27 @@ func (s *Stack) putImages(ctx context.Context) error {
 	for _, version := range s.AppVersions {
 		images = append(images, cluster.Image{Name: "app", Version: version, Tag: version, Dockerfile: "Dockerfile.app", Context: ".", Folder: "app"})
 	}
-	for _, image := range images {
-		name, err := s.Engine.Put(ctx, image)
-		if err != nil {
-			return err
+	// One after the other, for they share most of what is compiled; what is beside them shares nothing.
+	making, ctx := errgroup.WithContext(ctx)
+	making.Go(func() error {
+		for _, image := range images {
+			name, err := s.Engine.Put(ctx, image)
+			if err != nil {
+				return err
+			}
+			s.images[image.Name] = name
 		}
-		s.images[image.Name] = name
+		return nil
+	})
+	for _, task := range s.Engine.Beside {
+		making.Go(func() error {
+			if _, err := Step(task).do(ctx); err != nil {
+				return fmt.Errorf("%s: %w", task.Name, err)
+			}
+			return nil
+		})
 	}
-	return nil
+	return making.Wait()
 }
 
 // AppRepository is the app's image without its tag; it is known after the images step.

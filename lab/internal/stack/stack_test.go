@@ -240,13 +240,15 @@ func TestAnEngineMayBringPartsItself(t *testing.T) {
 	s := w.stack(Config{})
 	ready := false
 	s.Engine.Before = []cluster.Task{{Name: "packages", Run: func(context.Context) error { ready = true; return nil }}}
+	beside := false
+	s.Engine.Beside = []cluster.Task{{Name: "a program", Run: func(context.Context) error { beside = true; return nil }}}
 	s.Engine.Flagger = func(context.Context) (string, error) { return filepath.Join(s.Root, "helm", "gatekeeper"), nil }
 	s.Engine.Ingress = []byte(`{apiVersion: apps/v1, kind: Deployment, metadata: {name: ingress-nginx-controller}, spec: {selector: {matchLabels: {a: b}},
   template: {metadata: {labels: {a: b}}, spec: {containers: [{name: c, image: own}]}}}}`)
 	up(t, s)
 	calls := strings.Join(w.since(), "\n")
-	if !ready || strings.Contains(calls, "install ingress-nginx") || !strings.Contains(calls, "--install flagger "+s.Root+"/helm/gatekeeper --namespace") {
-		t.Errorf("tasks done: %v; called\n%s", ready, calls)
+	if !ready || !beside || strings.Contains(calls, "install ingress-nginx") || !strings.Contains(calls, "--install flagger "+s.Root+"/helm/gatekeeper --namespace") {
+		t.Errorf("tasks done: %v, %v; called\n%s", ready, beside, calls)
 	}
 	if r, err := w.client.Release(t.Context(), IngressNamespace, "ingress-nginx-controller"); err != nil || r.Image != "own" {
 		t.Errorf("the ingress controller is %+v, %v", r, err)
