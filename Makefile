@@ -8,6 +8,7 @@ LDFLAGS  := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 RACE := $(shell command -v cc >/dev/null && echo -race)
 each = set -e; for m in $(MODULES); do echo "== $$m"; (cd $$m && $(1)); done
 export GOWORK := off
+export GOTOOLCHAIN := auto
 # Every target works without Go on the PATH: hack/toolchain then fetches it into .lab, after saying so.
 export PATH := $(CURDIR)/.lab/go/bin:$(PATH)
 
@@ -26,11 +27,12 @@ demo: lab ## watch a promotion and a rollback; without Docker too
 	build/lab demo $(ARGS)
 test: toolchain ## run every test that needs no cluster, with the race detector
 	@[ -n "$(RACE)" ] || echo "there is no C compiler (cc): the tests run without the race detector"
-	@$(call each,go vet ./... && go test $(RACE) -timeout 20m ./...)
+	@$(call each,go vet ./... && go test $(RACE) -short ./...)
+	@echo "== whole releases on the embedded engine"; cd lab && go test -v -timeout 60m -run 'TestReleases|TestKilled|TestASecond|TestAKilled' .
 prove: lab ## run the scenarios: make prove ARGS="--engine existing"
 	build/lab prove $(ARGS)
 golden: lab ## make the golden hook requests and courses anew, from Flagger in the embedded engine
-	build/lab prove --engine embedded --only 1,2,3 --capture build/golden; \
+	rm -rf build/golden; build/lab prove --engine embedded --only 1,2,3 --capture build/golden; \
 	cp build/golden/hooks.json gatekeeper/internal/flagger/testdata/ && cp build/golden/transcripts.json lab/internal/drill/
 lint: toolchain ## check style with the pinned linter, formatting and module files included
 	@$(call each,$(GOLANGCI) run -c ../.golangci.yml ./... && $(GOLANGCI) fmt -c ../.golangci.yml --diff && go mod tidy -diff)

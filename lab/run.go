@@ -124,6 +124,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if command := parsed.Command(); command != "down" && command != "logs" {
+		if err := l.stack.Check(); err != nil {
+			return err
+		}
+	}
 	return errors.Join(l.do(ctx, parsed.Command(), stdout), l.close())
 }
 
@@ -167,8 +172,7 @@ func terminal(w io.Writer) bool {
 	return ok && isatty.IsTerminal(file.Fd())
 }
 
-// lab is what the flags describe; it must find everything it needs on this machine. Died is called when an engine in
-// this process can not go on.
+// lab is what the flags describe. Died is called when an engine in this process can not go on.
 func (c *cli) lab(ctx context.Context, progress *stack.Progress, died func()) (*lab, error) {
 	root, err := filepath.Abs(c.Root)
 	if err != nil {
@@ -192,7 +196,7 @@ func (c *cli) lab(ctx context.Context, progress *stack.Progress, died func()) (*
 		FlaggerValues: c.FlaggerValues, IngressValues: c.IngressNginxValues,
 		GatekeeperValues: c.GatekeeperValues, GatekeeperVolume: c.GatekeeperVolume,
 	})
-	return l, l.stack.Check()
+	return l, nil
 }
 
 func (l *lab) engine(ctx context.Context, root string) (cluster.Engine, error) {
@@ -223,6 +227,11 @@ func (l *lab) engine(ctx context.Context, root string) (cluster.Engine, error) {
 }
 
 func (l *lab) embed(source cluster.Source) (cluster.Engine, error) {
+	// Where make had to fetch Go, it is in the repository and not on the PATH.
+	own := filepath.Join(source.Root, ".lab", "go", "bin")
+	if err := os.Setenv("PATH", own+string(os.PathListSeparator)+os.Getenv("PATH")); err != nil {
+		return cluster.Engine{}, fmt.Errorf("set PATH: %w", err)
+	}
 	program, err := os.Executable()
 	if err != nil {
 		return cluster.Engine{}, fmt.Errorf("find my own program: %w", err)
@@ -289,8 +298,14 @@ func (l *lab) further() string {
 `, host, l.Port, config, namespace, service, service)
 }
 
-// drill brings everything up and returns what runs scenarios on it.
+// drill brings everything up and returns what runs scenarios on it. Nobody else's engine is used for them: they begin
+// by emptying the namespace that others may be looking at.
 func (l *lab) drill(ctx context.Context, rate float64) (*drill.Drill, error) {
+	if l.embedded != nil {
+		if pid := l.embedded.Joined(); pid != 0 {
+			return nil, fmt.Errorf("lab's process %d has the engine; end it with Ctrl-C there or with: lab down --engine embedded; or give another --state and --port", pid)
+		}
+	}
 	if err := l.up(ctx); err != nil {
 		return nil, err
 	}

@@ -24,7 +24,10 @@ func promtool(t *testing.T, args ...string) {
 	}
 	finder := packages.Finder{Dir: dir, Say: func(text string) { t.Log(text) }, Env: os.Getenv}
 	if err := finder.Fetch(t.Context()); err != nil {
-		t.Fatal(err)
+		if os.Getenv("CI") != "" {
+			t.Fatal(err)
+		}
+		t.Skip(err)
 	}
 	programs, _ := finder.Find()
 	if out, err := exec.CommandContext(t.Context(), programs.Promtool, args...).CombinedOutput(); err != nil {

@@ -182,5 +182,7 @@ func (w *watching) write(kind watch.EventType, object any) error {
 	if _, err := w.call.writer.Write(append(data, '\n')); err != nil {
 		return fmt.Errorf("write %s event: %w", kind, err)
 	}
-	return w.flush.Flush()
+	err = w.flush.Flush()
+	_ = w.flush.SetWriteDeadline(time.Time{}) // or the end of a quiet watch could not be written
+	return err
 }

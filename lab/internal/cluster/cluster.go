@@ -115,7 +115,7 @@ func (s Source) Build(ctx context.Context, image Image) (binary, digest string, 
 	compile := sh.Command("go", "build", "-trimpath", "-buildvcs=false",
 		"-ldflags", "-s -w -X main.version="+image.Version+" -X main.commit="+s.Commit, "-o", binary, ".")
 	compile.Dir = s.path(image.Folder)
-	compile.Env = []string{"CGO_ENABLED=0", "GOWORK=off"}
+	compile.Env = []string{"CGO_ENABLED=0", "GOWORK=off", "GOTOOLCHAIN=auto"}
 	if err := compile.Run(ctx); err != nil {
 		return "", "", fmt.Errorf("build %s %s: %w", image.Name, image.Version, err)
 	}

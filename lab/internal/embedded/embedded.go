@@ -20,6 +20,7 @@ import (
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/lab/internal/chart"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/lab/internal/cluster"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/lab/internal/kube"
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/lab/internal/node"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/lab/internal/packages"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/lab/internal/sh"
 )
@@ -123,10 +124,11 @@ func (e *Embedded) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	e.host, err = e.newHost(ctx, release)
+	h, err := e.newHost(ctx, release)
 	if err != nil {
-		return errors.Join(err, release())
+		return err
 	}
+	e.host = h
 	return nil
 }
 
@@ -151,6 +153,17 @@ func (e *Embedded) remove(ctx context.Context) error {
 	if err := e.evict(ctx); err != nil {
 		return err
 	}
+	if _, err := os.Stat(e.State); errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	release, err := e.lock() // nobody starts in what is being taken away
+	if err != nil {
+		return err
+	}
+	defer release()
+	if err := node.Sweep(ctx, e.path("node", "pods"), slog.New(slog.DiscardHandler)); err != nil {
+		return fmt.Errorf("end what an earlier run left: %w", err)
+	}
 	for _, name := range []string{"kubeconfig", "images", "node", "lab.log"} {
 		if err := os.RemoveAll(e.path(name)); err != nil {
 			return fmt.Errorf("take away what was written: %w", err)
@@ -164,6 +177,9 @@ func (e *Embedded) evict(ctx context.Context) error {
 	held, err := e.held()
 	if err != nil || !held {
 		return err
+	}
+	if e.holder() <= 1 {
+		return errors.New("somebody has the engine and has not said who yet; try again in a moment")
 	}
 	process, err := os.FindProcess(e.holder())
 	if err == nil {
@@ -270,6 +286,6 @@ func (e *Embedded) flaggerModule() string { return "github.com/fluxcd/flagger@v"
 // goCommand is a go command outside of every module.
 func (e *Embedded) goCommand(args ...string) sh.Cmd {
 	c := sh.Command("go", args...)
-	c.Dir, c.Env = os.TempDir(), []string{"GOWORK=off", "CGO_ENABLED=0"}
+	c.Dir, c.Env = os.TempDir(), []string{"GOWORK=off", "CGO_ENABLED=0", "GOTOOLCHAIN=auto"}
 	return c
 }

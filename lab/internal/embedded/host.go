@@ -79,7 +79,10 @@ func (e *Embedded) newHost(ctx context.Context, release func() error) (_ *host, 
 		return nil, errors.Join(err, api.Close(), way.Close())
 	}
 	api = tls.NewListener(api, &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12})
-	return h, e.populate(ctx, h, api, way, token)
+	if err := e.populate(ctx, h, api, way, token); err != nil {
+		return nil, errors.Join(err, api.Close(), way.Close())
+	}
+	return h, nil
 }
 
 // populate wires the parts and starts each one.
@@ -103,7 +106,7 @@ func (e *Embedded) populate(ctx context.Context, h *host, api, way net.Listener,
 	factory := informers.NewSharedInformerFactory(client, 0)
 	names := directory{services: factory.Core().V1().Services().Lister(), slices: factory.Discovery().V1().EndpointSlices().Lister()}
 	pods := factory.Core().V1().Pods().Lister()
-	proxy, err := network.New(names.find, h.log.With("component", "network"))
+	proxy, err := network.New(names.find)
 	if err != nil {
 		return err
 	}
@@ -131,6 +134,9 @@ func (e *Embedded) prepare(ctx context.Context) error {
 	programs, missing := e.finder.Find()
 	if len(missing) > 0 {
 		return fmt.Errorf("%v not found", missing)
+	}
+	if err := node.Sweep(ctx, e.path("node", "pods"), slog.New(slog.DiscardHandler)); err != nil {
+		return fmt.Errorf("end what an earlier run left: %w", err)
 	}
 	// The port of the users is in a manifest; that it is taken is better said here than by a pod that never gets ready.
 	taken, err := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(e.Port)))

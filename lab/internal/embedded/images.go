@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"runtime"
 
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/lab/internal/packages"
 )
@@ -74,7 +75,7 @@ func (e *Embedded) writeImage(name string, i image) error {
 }
 
 func (e *Embedded) flaggerProgram() string {
-	return filepath.Join(e.Cache, "bin", "flagger-"+e.Flagger)
+	return filepath.Join(e.Cache, "bin", runtime.GOOS+"-"+runtime.GOARCH, "flagger-"+e.Flagger)
 }
 
 func (e *Embedded) hasFlagger(context.Context) (bool, error) {
@@ -84,10 +85,15 @@ func (e *Embedded) hasFlagger(context.Context) (bool, error) {
 
 // buildFlagger builds Flagger's own command from its module, unchanged.
 func (e *Embedded) buildFlagger(ctx context.Context) error {
-	bin := filepath.Join(e.Cache, "bin")
-	if err := os.MkdirAll(bin, 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(e.flaggerProgram()), 0o755); err != nil {
 		return fmt.Errorf("make folder for programs: %w", err)
 	}
+	// A folder of its own: another lab may be building the same.
+	bin, err := os.MkdirTemp(e.Cache, "flagger-")
+	if err != nil {
+		return fmt.Errorf("make folder for Flagger: %w", err)
+	}
+	defer os.RemoveAll(bin)
 	e.Say("flagger " + e.Flagger + " is compiled from its Go module, which takes some minutes the first time")
 	command := "github.com/fluxcd/flagger/cmd/flagger@v" + e.Flagger
 	install := e.goCommand("install", "-trimpath", "-ldflags", "-s -w", command)

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // lock makes this process the one that has the engine, until release is called or the process ends, however that
@@ -16,7 +17,12 @@ func (e *Embedded) lock() (release func() error, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("open lock: %w", err)
 	}
-	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	for tries := 0; errors.Is(err, syscall.EWOULDBLOCK) && tries < 10; tries++ {
+		time.Sleep(50 * time.Millisecond) // somebody may only have tried whether it is held
+		err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	}
+	if err != nil {
 		file.Close()
 		if errors.Is(err, syscall.EWOULDBLOCK) {
 			return nil, fmt.Errorf("lab's process %d has the engine in %s but does not answer; wait for it, or stop it with: lab down --engine embedded", e.holder(), e.State)
@@ -30,7 +36,7 @@ func (e *Embedded) lock() (release func() error, err error) {
 		file.Close()
 		return nil, fmt.Errorf("write lock: %w", err)
 	}
-	return file.Close, nil
+	return func() error { return errors.Join(file.Truncate(0), file.Close()) }, nil
 }
 
 // held reports whether some process has the engine, ours included.

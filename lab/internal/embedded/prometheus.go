@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -32,6 +33,8 @@ func Entrypoint(program string, args, env []string, kubeconfig string) error {
 		if err != nil {
 			return fmt.Errorf("read Prometheus' configuration: %w", err)
 		}
+		// It scrapes itself by the port that it has in a container.
+		text = bytes.ReplaceAll(text, []byte("localhost:9090"), []byte("localhost:"+os.Getenv("PORT_9090")))
 		// Beside the original, so that what it names by relative paths is found.
 		own := filepath.Join(filepath.Dir(file), "embedded-"+filepath.Base(file))
 		if text, err = Adapt(text, api.Host+discoveryPath, api.BearerToken, own+".ca"); err != nil {

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -23,6 +22,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes/fake"
+
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/lab/internal/packages"
 )
 
 // house is a running Controller with a real NGINX; the objects come from client-go's fake.
@@ -89,19 +90,22 @@ func (l logTo) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// nginxPath looks where a laptop has it, and then where LAB_PACKAGES has packages unpacked.
+// nginxPath is this machine's NGINX, or the one that the lab fetches.
 func nginxPath(t *testing.T) string {
 	t.Helper()
-	if path, err := exec.LookPath("nginx"); err == nil {
-		return path
+	cache, err := filepath.Abs("../../../.lab/cache/packages")
+	if err != nil {
+		t.Fatal(err)
 	}
-	for _, path := range []string{"/usr/sbin/nginx", filepath.Join(os.Getenv("LAB_PACKAGES"), "usr/sbin/nginx")} {
-		if _, err := os.Stat(path); err == nil {
-			return path
+	finder := packages.Finder{Dir: cache, Say: func(text string) { t.Log(text) }, Env: os.Getenv}
+	if err := finder.Fetch(t.Context()); err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatal(err)
 		}
+		t.Skip(err)
 	}
-	t.Skip("there is no nginx in PATH, /usr/sbin or $LAB_PACKAGES/usr/sbin")
-	return ""
+	programs, _ := finder.Find()
+	return programs.NGINX
 }
 
 func freeAddress(t *testing.T) string {

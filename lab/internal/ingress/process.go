@@ -68,7 +68,7 @@ func (n program) start(ctx context.Context, m *metrics) (*process, error) {
 		return nil, errors.Join(fmt.Errorf("open pipe for the error log: %w", err), accessLog.Close(), stdout.Close())
 	}
 	cmd := exec.CommandContext(ctx, n.path, "-p", n.dir, "-c", n.current())
-	cmd.Stdout, cmd.Stderr = stdout, stderr
+	cmd.Stdout, cmd.Stderr, cmd.SysProcAttr = stdout, stderr, attributes()
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGQUIT) }
 	cmd.WaitDelay = quitIn
 	err = cmd.Start()

@@ -5,8 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log"
-	"log/slog"
 	"math/rand/v2"
 	"net"
 	"strconv"
@@ -26,7 +26,7 @@ type Proxy struct {
 
 // New returns a proxy that asks endpoints where a name leads. A name that is no service's is looked up as usual, so that
 // programs still reach the world.
-func New(endpoints Endpoints, logger *slog.Logger) (*Proxy, error) {
+func New(endpoints Endpoints) (*Proxy, error) {
 	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
 		target, err := route(endpoints, address, rand.IntN)
 		if err != nil {
@@ -34,7 +34,8 @@ func New(endpoints Endpoints, logger *slog.Logger) (*Proxy, error) {
 		}
 		return new(net.Dialer).DialContext(ctx, network, target)
 	}
-	server, err := socks5.New(&socks5.Config{Resolver: late{}, Dial: dial, Logger: log.New(quiet{logger}, "", 0)})
+	// A connection that could not be made is its client's error to tell, so the proxy's own log is nobody's.
+	server, err := socks5.New(&socks5.Config{Resolver: late{}, Dial: dial, Logger: log.New(io.Discard, "", 0)})
 	if err != nil {
 		return nil, fmt.Errorf("make proxy: %w", err)
 	}
@@ -95,13 +96,4 @@ type late struct{}
 // Resolve implements socks5.NameResolver.
 func (late) Resolve(ctx context.Context, _ string) (context.Context, net.IP, error) {
 	return ctx, nil, nil
-}
-
-// quiet takes the proxy's own log. A connection that could not be made is its client's error to tell.
-type quiet struct{ log *slog.Logger }
-
-// Write implements io.Writer.
-func (q quiet) Write(line []byte) (int, error) {
-	q.log.Debug("proxy", "line", strings.TrimSpace(string(line)))
-	return len(line), nil
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -59,7 +58,7 @@ func TestClientsReachServicesByName(t *testing.T) {
 		}
 		return []string{pod.Listener.Addr().String()}, true
 	}
-	proxy, err := New(endpoints, slog.New(slog.DiscardHandler))
+	proxy, err := New(endpoints)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -31,9 +31,11 @@ func writeRecord(dir string, pid int, c command) error {
 	return os.WriteFile(filepath.Join(dir, recordName), text, fileMode)
 }
 
-// sweep ends the processes an earlier run left behind and removes its folder. A process is ours when its command line is
-// the recorded one, which names the pod's own ports or paths; the number alone may be somebody else's by now.
-func sweep(ctx context.Context, podsDir string, log *slog.Logger) error {
+// Sweep ends the processes an earlier run left behind and removes its folder. A process is ours when its command line is
+// the recorded one or names the folder; the number alone may be somebody else's by now. Where the
+// process itself has gone its group may not have, as NGINX outlives its parent: a number that still names a group is
+// given to no new process.
+func Sweep(ctx context.Context, podsDir string, log *slog.Logger) error {
 	records, err := filepath.Glob(filepath.Join(podsDir, "*", "*", recordName))
 	if err != nil {
 		return err
@@ -48,7 +50,7 @@ func sweep(ctx context.Context, podsDir string, log *slog.Logger) error {
 		if json.Unmarshal(text, &r) != nil || r.PID <= 1 {
 			continue
 		}
-		if commandLine(ctx, r.PID) == r.Command {
+		if line := commandLine(ctx, r.PID); line == r.Command || strings.Contains(line, podsDir) || line == "" {
 			log.Warn("ending a process of an earlier run", "pid", r.PID, "command", r.Command)
 			if err := syscall.Kill(-r.PID, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
 				return fmt.Errorf("end process group %d: %w", r.PID, err)
@@ -58,8 +60,11 @@ func sweep(ctx context.Context, podsDir string, log *slog.Logger) error {
 	return os.RemoveAll(podsDir)
 }
 
-// commandLine is empty for a process that is not there.
+// commandLine is empty for a process that is not there. Linux tells it without ps, which small images lack.
 func commandLine(ctx context.Context, pid int) string {
+	if text, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)); err == nil {
+		return strings.TrimSpace(strings.ReplaceAll(string(text), "\x00", " "))
+	}
 	out, err := exec.CommandContext(ctx, "ps", "-ww", "-o", "args=", "-p", strconv.Itoa(pid)).Output()
 	if err != nil {
 		return ""

@@ -29,7 +29,7 @@ type Config struct {
 	Client kubernetes.Interface
 	// Name is the node's.
 	Name string
-	// Dir holds everything written. What was in its folder pods is removed by Run, its folder claims is kept.
+	// Dir holds everything written. What was in its folder pods is removed by Run; its folder claims is the caller's to keep or to empty.
 	Dir string
 	// Images holds a file for each image.
 	Images string
@@ -66,7 +66,7 @@ func New(c Config) (*Node, error) {
 
 // Run serves pods until ctx ends, then stops their processes and waits for them. It may be called once.
 func (n *Node) Run(ctx context.Context) error {
-	if err := sweep(ctx, n.podsDir(), n.Log); err != nil {
+	if err := Sweep(ctx, n.podsDir(), n.Log); err != nil {
 		return fmt.Errorf("clean up after an earlier run: %w", err)
 	}
 	if err := os.MkdirAll(n.podsDir(), folderMode); err != nil {

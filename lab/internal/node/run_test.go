@@ -511,7 +511,7 @@ func TestSweepEndsOnlyWhatAnEarlierRunStarted(t *testing.T) {
 		return cmd
 	}
 	ours, other := leave("a", "sleep"), leave("b", "another")
-	if err := sweep(t.Context(), dir, slog.New(slog.DiscardHandler)); err != nil {
+	if err := Sweep(t.Context(), dir, slog.New(slog.DiscardHandler)); err != nil {
 		t.Fatal(err)
 	}
 	if err := ours.Wait(); err == nil || !strings.Contains(err.Error(), "killed") {

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/lab/internal/sh"
 )
@@ -57,11 +58,18 @@ func (f Finder) Find() (Programs, []string) {
 // Fetch gets what is missing. It needs no rights: packages of Debian and Ubuntu are unpacked into Dir and not
 // installed, so no service of theirs starts either. Where that is not possible, the error says in one line what to do.
 func (f Finder) Fetch(ctx context.Context) error {
-	_, missing := f.Find()
+	if _, missing := f.Find(); len(missing) == 0 {
+		return nil
+	}
+	unlock, err := f.lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	_, missing := f.Find() // somebody else may have fetched them in the meantime
 	if len(missing) == 0 {
 		return nil
 	}
-	var err error
 	switch {
 	case f.has("apt-get") && f.has("dpkg-deb"):
 		f.Say(fmt.Sprintf("%s not found: fetching packages of this distribution into %s (nothing is installed outside it)", strings.Join(missing, ", "), f.Dir))
@@ -78,7 +86,27 @@ func (f Finder) Fetch(ctx context.Context) error {
 	if _, still := f.Find(); len(still) > 0 {
 		return fmt.Errorf("%s not found and not to be had here: install the packages nginx and prometheus, then start again%s", strings.Join(still, ", "), reason(err))
 	}
-	return f.work(ctx)
+	if err := f.work(ctx); err != nil {
+		// What does not run must not be found the next time.
+		return errors.Join(err, os.RemoveAll(f.root("")))
+	}
+	return nil
+}
+
+// lock lets one process at a time fetch, until the function it returns is called.
+func (f Finder) lock() (unlock func(), err error) {
+	if err := os.MkdirAll(f.Dir, 0o755); err != nil {
+		return nil, fmt.Errorf("make folder for packages: %w", err)
+	}
+	file, err := os.OpenFile(filepath.Join(f.Dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock packages: %w", err)
+	}
+	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX); err != nil {
+		file.Close()
+		return nil, fmt.Errorf("lock packages: %w", err)
+	}
+	return func() { file.Close() }, nil
 }
 
 // reason is an error's first line, so that what to do stays one line.

@@ -20,18 +20,17 @@ const grace = 10 * time.Second
 
 // Cmd is one call of a program. The zero value of each field but Name is useful.
 type Cmd struct {
-	Name  string
-	Args  []string
-	Env   []string // KEY=value, beside our own environment
-	Dir   string   // "" is our own
-	Stdin string
+	Name string
+	Args []string
+	Env  []string // KEY=value, beside our own environment
+	Dir  string   // "" is our own
 }
 
 // Error is a program that failed: the command as one can paste it, and its output. A program that ended by itself is
 // an *exec.ExitError inside.
 type Error struct {
 	Command string
-	Output  string // what it printed, "" when that was streamed
+	Output  string // what it printed
 	Err     error
 }
 
@@ -83,22 +82,11 @@ func (c Cmd) Run(ctx context.Context) error {
 	return err
 }
 
-// Stream runs c to its end and copies both outputs to w as they come.
-func (c Cmd) Stream(ctx context.Context, w io.Writer) error {
-	if err := c.exec(ctx, w, w); err != nil {
-		return &Error{Command: c.String(), Err: err}
-	}
-	return nil
-}
-
 func (c Cmd) exec(ctx context.Context, stdout, stderr io.Writer) error {
 	cmd := exec.CommandContext(ctx, c.Name, c.Args...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = c.Dir, stdout, stderr
 	if len(c.Env) > 0 {
 		cmd.Env = append(os.Environ(), c.Env...)
-	}
-	if c.Stdin != "" {
-		cmd.Stdin = strings.NewReader(c.Stdin)
 	}
 	// Interrupted and not killed: helm then marks its release as failed and not as pending for ever.
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
@@ -122,9 +110,6 @@ func (c Cmd) String() string {
 		words = append(words, quote(arg))
 	}
 	text := strings.Join(words, " ")
-	if c.Stdin != "" {
-		text += " <<'EOF'\n" + strings.TrimSuffix(c.Stdin, "\n") + "\nEOF\n"
-	}
 	if c.Dir != "" {
 		text = "(cd " + quote(c.Dir) + " && " + text + ")"
 	}
