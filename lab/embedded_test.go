@@ -94,7 +94,9 @@ func (p program) portIsFree(t *testing.T) {
 		t.Errorf("the users' port is still taken: %v", err)
 		return
 	}
-	listener.Close()
+	if err := listener.Close(); err != nil {
+		t.Errorf("the users' port: %v", err)
+	}
 }
 
 // The gatekeeper and Flagger's real state machine: three releases, each on its whole course, which `lab prove` compares
@@ -305,7 +307,9 @@ func TestAKilledLabIsCleanedUpByTheNext(t *testing.T) {
 	if err := first.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	<-ended
+	if err := <-ended; err == nil {
+		t.Error("a killed lab ended well")
+	}
 	second, ended := start() // on the same port
 	if err := second.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)

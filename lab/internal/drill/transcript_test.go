@@ -60,8 +60,10 @@ func TestACourseIsComparedLineByLine(t *testing.T) {
 }
 
 func TestCaptureMasksWhatNoTwoCallsShare(t *testing.T) {
-	first := Call{Number: 1, Hook: "event", Method: "POST", Path: "/hooks/v1/event", Headers: http.Header{"Content-Length": {"9"}, "Content-Type": {"application/json"}},
-		Body: `{"name":"podinfo","checksum":"85d557f47b","metadata":{"timestamp":"1578607635167","eventType":"Normal"}}`}
+	first := Call{
+		Number: 1, Hook: "event", Method: "POST", Path: "/hooks/v1/event", Headers: http.Header{"Content-Length": {"9"}, "Content-Type": {"application/json"}},
+		Body: `{"name":"podinfo","checksum":"85d557f47b","metadata":{"timestamp":"1578607635167","eventType":"Normal"}}`,
+	}
 	second := first
 	second.Body = `{"name":"other"}`
 	folder := filepath.Join(t.TempDir(), "new")

@@ -146,7 +146,7 @@ func (e *Embedded) Close() error {
 }
 
 // remove ends the engine wherever it runs and takes away what it wrote, but not what is in the cache.
-func (e *Embedded) remove(ctx context.Context) error {
+func (e *Embedded) remove(ctx context.Context) (err error) {
 	if err := e.Close(); err != nil {
 		return err
 	}
@@ -160,7 +160,7 @@ func (e *Embedded) remove(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer release()
+	defer func() { err = errors.Join(err, release()) }()
 	if err := node.Sweep(ctx, e.path("node", "pods"), slog.New(slog.DiscardHandler)); err != nil {
 		return fmt.Errorf("end what an earlier run left: %w", err)
 	}

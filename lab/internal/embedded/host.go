@@ -234,7 +234,9 @@ func serve(ctx context.Context, listener net.Listener, handler http.Handler, han
 	if err := server.Shutdown(deadline); err != nil {
 		_ = server.Close() // whoever still asks is gone, or ends with us
 	}
-	<-served
+	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
 	return nil
 }
 

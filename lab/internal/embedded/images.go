@@ -3,6 +3,7 @@ package embedded
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -84,7 +85,7 @@ func (e *Embedded) hasFlagger(context.Context) (bool, error) {
 }
 
 // buildFlagger builds Flagger's own command from its module, unchanged.
-func (e *Embedded) buildFlagger(ctx context.Context) error {
+func (e *Embedded) buildFlagger(ctx context.Context) (err error) {
 	if err := os.MkdirAll(filepath.Dir(e.flaggerProgram()), 0o755); err != nil {
 		return fmt.Errorf("make folder for programs: %w", err)
 	}
@@ -93,7 +94,7 @@ func (e *Embedded) buildFlagger(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("make folder for Flagger: %w", err)
 	}
-	defer os.RemoveAll(bin)
+	defer func() { err = errors.Join(err, os.RemoveAll(bin)) }()
 	e.Say("flagger " + e.Flagger + " is compiled from its Go module, which takes some minutes the first time")
 	command := "github.com/fluxcd/flagger/cmd/flagger@v" + e.Flagger
 	install := e.goCommand("install", "-trimpath", "-ldflags", "-s -w", command)

@@ -22,19 +22,17 @@ func (e *Embedded) lock() (release func() error, err error) {
 		time.Sleep(50 * time.Millisecond) // somebody may only have tried whether it is held
 		err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	}
-	if err != nil {
-		file.Close()
-		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, fmt.Errorf("lab's process %d has the engine in %s but does not answer; wait for it, or stop it with: lab down --engine embedded", e.holder(), e.State)
-		}
-		return nil, fmt.Errorf("lock %s: %w", file.Name(), err)
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		err = fmt.Errorf("lab's process %d has it but does not answer; wait for it, or stop it with: lab down --engine embedded", e.holder())
 	}
-	if err := file.Truncate(0); err == nil {
+	if err == nil {
+		err = file.Truncate(0)
+	}
+	if err == nil {
 		_, err = file.WriteString(strconv.Itoa(os.Getpid()))
 	}
 	if err != nil {
-		file.Close()
-		return nil, fmt.Errorf("write lock: %w", err)
+		return nil, fmt.Errorf("take the engine in %s: %w", e.State, errors.Join(err, file.Close()))
 	}
 	return func() error { return errors.Join(file.Truncate(0), file.Close()) }, nil
 }

@@ -31,10 +31,10 @@ func apply(t *testing.T, c *Client, text string) {
 	}
 }
 
-// read is a field of an object, nil where there is none.
-func read(t *testing.T, c *Client, text string, path ...string) any {
+// read is a field of the deployment, nil where there is none.
+func read(t *testing.T, c *Client, path ...string) any {
 	t.Helper()
-	objects, err := Parse([]byte(text))
+	objects, err := Parse([]byte(deployment))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,22 +66,22 @@ func TestApplyTakesAwayOnlyWhatItBrought(t *testing.T) {
 	}
 	next := strings.NewReplacer(`a: "1", b: "1"`, `b: "2"`, `{name: A, value: "1"}, `, "", "app:1", "app:2").Replace(deployment)
 	apply(t, c, next)
-	if got := read(t, c, deployment, "spec", "replicas"); got != int64(0) {
+	if got := read(t, c, "spec", "replicas"); got != int64(0) {
 		t.Errorf("replicas are %v: what others set must stay", got)
 	}
-	labels, _ := read(t, c, deployment, "metadata", "labels").(map[string]any)
+	labels, _ := read(t, c, "metadata", "labels").(map[string]any)
 	if _, has := labels["a"]; has || labels["b"] != "2" {
 		t.Errorf("labels are %v: what is not applied any more must go", labels)
 	}
-	containers, _ := read(t, c, deployment, "spec", "template", "spec", "containers").([]any)
+	containers, _ := read(t, c, "spec", "template", "spec", "containers").([]any)
 	container, _ := containers[0].(map[string]any)
 	env, _ := container["env"].([]any)
 	if container["image"] != "app:2" || len(env) != 1 {
 		t.Errorf("the container is %v", container)
 	}
-	generation := read(t, c, deployment, "metadata", "generation")
+	generation := read(t, c, "metadata", "generation")
 	apply(t, c, next)
-	if again := read(t, c, deployment, "metadata", "generation"); again != generation {
+	if again := read(t, c, "metadata", "generation"); again != generation {
 		t.Errorf("applied once more the generation goes from %v to %v", generation, again)
 	}
 }

@@ -57,7 +57,7 @@ func (f Finder) Find() (Programs, []string) {
 
 // Fetch gets what is missing. It needs no rights: packages of Debian and Ubuntu are unpacked into Dir and not
 // installed, so no service of theirs starts either. Where that is not possible, the error says in one line what to do.
-func (f Finder) Fetch(ctx context.Context) error {
+func (f Finder) Fetch(ctx context.Context) (err error) {
 	if _, missing := f.Find(); len(missing) == 0 {
 		return nil
 	}
@@ -65,7 +65,7 @@ func (f Finder) Fetch(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer unlock()
+	defer func() { err = errors.Join(err, unlock()) }()
 	_, missing := f.Find() // somebody else may have fetched them in the meantime
 	if len(missing) == 0 {
 		return nil
@@ -94,7 +94,7 @@ func (f Finder) Fetch(ctx context.Context) error {
 }
 
 // lock lets one process at a time fetch, until the function it returns is called.
-func (f Finder) lock() (unlock func(), err error) {
+func (f Finder) lock() (unlock func() error, err error) {
 	if err := os.MkdirAll(f.Dir, 0o755); err != nil {
 		return nil, fmt.Errorf("make folder for packages: %w", err)
 	}
@@ -103,10 +103,9 @@ func (f Finder) lock() (unlock func(), err error) {
 		return nil, fmt.Errorf("lock packages: %w", err)
 	}
 	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX); err != nil {
-		file.Close()
-		return nil, fmt.Errorf("lock packages: %w", err)
+		return nil, fmt.Errorf("lock packages: %w", errors.Join(err, file.Close()))
 	}
-	return func() { file.Close() }, nil
+	return file.Close, nil
 }
 
 // reason is an error's first line, so that what to do stays one line.
