@@ -148,7 +148,7 @@ func (d *Drill) play(ctx context.Context, s Scenario, fresh bool, live func(view
 		return err
 	}
 	defer func() { _, _ = users.stop(ctx) }() // for a scenario that is broken off, where nobody asks for the counts
-	seen, err := d.watch(ctx, s, live)
+	seen, err := d.watch(ctx, s, users, live)
 	if err != nil {
 		return err
 	}
@@ -163,7 +163,7 @@ func (d *Drill) play(ctx context.Context, s Scenario, fresh bool, live func(view
 }
 
 // watch makes the release, lets happen to it what the scenario wants, and looks on until every window has closed.
-func (d *Drill) watch(ctx context.Context, s Scenario, live func(view)) (view, error) {
+func (d *Drill) watch(ctx context.Context, s Scenario, load users, live func(view)) (view, error) {
 	ctx, stop := context.WithTimeout(ctx, patience)
 	eyes := d.observe(ctx, d.deployID(s))
 	defer eyes.wait()
@@ -179,6 +179,8 @@ func (d *Drill) watch(ctx context.Context, s Scenario, live func(view)) (view, e
 	}
 	tick := time.NewTicker(250 * time.Millisecond)
 	defer tick.Stop()
+	check := time.NewTicker(5 * time.Second)
+	defer check.Stop()
 	for {
 		v := eyes.view()
 		live(v)
@@ -196,6 +198,10 @@ func (d *Drill) watch(ctx context.Context, s Scenario, live func(view)) (view, e
 			}
 			open := timeline.Open(s.wants, v.events, v.start, time.Now())
 			return v, fmt.Errorf("gave up after %s: %s", patience, strings.Join(open, "; "))
+		case <-check.C:
+			if err := load.lost(ctx); err != nil {
+				return v, err
+			}
 		case <-tick.C:
 		}
 	}

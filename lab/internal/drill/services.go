@@ -190,6 +190,18 @@ func (u users) final(ctx context.Context) (load, error) {
 	}
 }
 
+// lost is an error when the load generator does not know the load any more: it has been started anew, and nobody sends
+// requests. While it does not answer nothing can be said.
+func (u users) lost(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, oneCall)
+	defer cancel()
+	_, status, err := u.d.Kube.Service(ctx, http.MethodGet, u.d.System, "loadgen", "http", u.path(), nil)
+	if err != nil || status != http.StatusNotFound {
+		return nil
+	}
+	return errors.New("the users are gone: the load generator died and was started again without their load")
+}
+
 func (u users) path() string { return "/api/v1/attacks/" + u.name }
 
 // breakCanary sets a fault on every pod of the release, through each pod's own /chaos.
