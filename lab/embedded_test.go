@@ -71,6 +71,21 @@ func (p program) command(ctx context.Context, args ...string) *exec.Cmd {
 	return c
 }
 
+// start starts a command of lab and returns when it has printed a text or has ended.
+func (p program) start(t *testing.T, command, until string) (*exec.Cmd, *output, <-chan error) {
+	t.Helper()
+	out := &output{t: t.Output()}
+	c := p.command(t.Context(), command)
+	c.Stdout, c.Stderr = out, out
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- c.Wait() }()
+	eventually(t, 10*time.Minute, until, func() bool { return out.has(until) || len(ended) > 0 })
+	return c, out, ended
+}
+
 // nothingIsLeft looks for processes that know the state folder: each one that lab starts has it in its environment or
 // its arguments.
 func nothingIsLeft(t *testing.T, state string) {
@@ -211,15 +226,7 @@ func (p program) children(t *testing.T) map[string][]int {
 // A killed process is started again, whatever it is, and the demo says so or goes on; in the end nothing is left.
 func TestKilledProcessesComeBackAndNothingIsLeft(t *testing.T) {
 	p := build(t)
-	out := &output{t: t.Output()}
-	demo := p.command(t.Context(), "demo")
-	demo.Stdout, demo.Stderr = out, out
-	if err := demo.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- demo.Wait() }()
-	eventually(t, 10*time.Minute, "the first weight of version 2", func() bool { return out.has("weight 10 %") || len(ended) > 0 })
+	_, out, ended := p.start(t, "demo", "weight 10 %")
 
 	for _, name := range []string{"nginx master", "prometheus", "gatekeeper-dev", "app-1.0.0", "flagger-1.44.0", "loadgen-dev"} {
 		var victim int
@@ -260,18 +267,7 @@ func TestKilledProcessesComeBackAndNothingIsLeft(t *testing.T) {
 
 func TestASecondUpJoinsAndCtrlCLeavesNothing(t *testing.T) {
 	p := build(t)
-	out := &output{t: t.Output()}
-	ctx, stop := context.WithCancel(t.Context())
-	defer stop()
-	up := p.command(ctx, "up")
-	up.Stdout, up.Stderr = out, out
-	if err := up.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- up.Wait() }()
-	eventually(t, 10*time.Minute, "everything up", func() bool { return out.has("Everything is up") || len(ended) > 0 })
-
+	up, _, ended := p.start(t, "up", "Everything is up")
 	second, err := p.command(t.Context(), "up").CombinedOutput()
 	if want := fmt.Sprintf("lab's process %d has the engine: joining it", up.Process.Pid); err != nil || !strings.Contains(string(second), want) {
 		t.Errorf("the second up ended with %v and does not say %q:\n%s", err, want, second)
@@ -291,26 +287,14 @@ func TestASecondUpJoinsAndCtrlCLeavesNothing(t *testing.T) {
 
 func TestAKilledLabIsCleanedUpByTheNext(t *testing.T) {
 	p := build(t)
-	start := func() (*exec.Cmd, <-chan error) {
-		out := &output{t: t.Output()}
-		up := p.command(t.Context(), "up")
-		up.Stdout, up.Stderr = out, out
-		if err := up.Start(); err != nil {
-			t.Fatal(err)
-		}
-		ended := make(chan error, 1)
-		go func() { ended <- up.Wait() }()
-		eventually(t, 10*time.Minute, "everything up", func() bool { return out.has("Everything is up") || len(ended) > 0 })
-		return up, ended
-	}
-	first, ended := start()
+	first, _, ended := p.start(t, "up", "Everything is up")
 	if err := first.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	if err := <-ended; err == nil {
 		t.Error("a killed lab ended well")
 	}
-	second, ended := start() // on the same port
+	second, _, ended := p.start(t, "up", "Everything is up") // on the same port
 	if err := second.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
 	}

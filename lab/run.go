@@ -120,7 +120,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	l, err := c.lab(ctx, progress, cancel)
+	l, err := c.lab(ctx, parsed.Command(), progress, cancel)
 	if err != nil {
 		return err
 	}
@@ -139,6 +139,8 @@ type lab struct {
 	embedded *embedded.Embedded // nil for other engines
 	progress *stack.Progress
 	died     func()
+
+	scenarios []drill.Scenario // that may be played, so that their versions are built
 }
 
 func (l *lab) do(ctx context.Context, command string, stdout io.Writer) error {
@@ -173,7 +175,7 @@ func terminal(w io.Writer) bool {
 }
 
 // lab is what the flags describe. Died is called when an engine in this process can not go on.
-func (c *cli) lab(ctx context.Context, progress *stack.Progress, died func()) (*lab, error) {
+func (c *cli) lab(ctx context.Context, command string, progress *stack.Progress, died func()) (*lab, error) {
 	root, err := filepath.Abs(c.Root)
 	if err != nil {
 		return nil, fmt.Errorf("find root: %w", err)
@@ -181,11 +183,13 @@ func (c *cli) lab(ctx context.Context, progress *stack.Progress, died func()) (*
 	if _, err := os.Stat(filepath.Join(root, "helm", "podinfo-like", "Chart.yaml")); err != nil {
 		return nil, fmt.Errorf("%w: %s is not the root of the repository; go there or give --root", errUsage, root)
 	}
-	scenarios, err := drill.Choose(c.Prove.Only)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errUsage, err)
+	scenarios := drill.Story()
+	if command == "prove" {
+		if scenarios, err = drill.Choose(c.Prove.Only); err != nil {
+			return nil, fmt.Errorf("%w: %w", errUsage, err)
+		}
 	}
-	l := &lab{cli: c, progress: progress, died: died}
+	l := &lab{cli: c, scenarios: scenarios, progress: progress, died: died}
 	engine, err := l.engine(ctx, root)
 	if err != nil {
 		return nil, err
@@ -343,15 +347,11 @@ func (l *lab) demo(ctx context.Context, stdout io.Writer) error {
 }
 
 func (l *lab) prove(ctx context.Context, stdout io.Writer) error {
-	scenarios, err := drill.Choose(l.Prove.Only)
-	if err != nil {
-		return fmt.Errorf("%w: %w", errUsage, err)
-	}
 	d, err := l.drill(ctx, l.Prove.Rate)
 	if err != nil {
 		return err
 	}
-	outcome := d.Prove(ctx, scenarios)
+	outcome := d.Prove(ctx, l.scenarios)
 	switch {
 	case ctx.Err() != nil:
 		err = fmt.Errorf("broken off: %w", ctx.Err())

@@ -39,6 +39,18 @@ func (s *Server) plain(c *call, data []byte) ([]byte, error) {
 		"the body of the request was in an unknown format - accepted media types include: application/json, application/yaml, application/vnd.kubernetes.protobuf", 0, false)
 }
 
+// sent is the object in the body of a call.
+func (s *Server) sent(c *call) (*unstructured.Unstructured, error) {
+	data, err := c.body()
+	if err != nil {
+		return nil, err
+	}
+	if data, err = s.plain(c, data); err != nil {
+		return nil, err
+	}
+	return s.decode(c, data)
+}
+
 // decode reads an object of the call's kind from JSON, fills in the defaults and returns it in the stored version. The
 // fields that nobody knows are dropped, and refused or warned of as fieldValidation says.
 func (s *Server) decode(c *call, data []byte) (*unstructured.Unstructured, error) {

@@ -12,14 +12,7 @@ import (
 
 // update replaces an object.
 func (s *Server) update(c *call) error {
-	data, err := c.body()
-	if err != nil {
-		return err
-	}
-	if data, err = s.plain(c, data); err != nil {
-		return err
-	}
-	object, err := s.decode(c, data)
+	object, err := s.sent(c)
 	if err != nil {
 		return err
 	}

@@ -14,14 +14,7 @@ import (
 
 // create stores a new object.
 func (s *Server) create(c *call) error {
-	data, err := c.body()
-	if err != nil {
-		return err
-	}
-	if data, err = s.plain(c, data); err != nil {
-		return err
-	}
-	object, err := s.decode(c, data)
+	object, err := s.sent(c)
 	if err != nil {
 		return err
 	}

@@ -8,10 +8,13 @@ import (
 	"time"
 )
 
+// Story are the scenarios of the demo: one version is promoted, one comes back.
+func Story() []Scenario { return Scenarios()[:2] }
+
 // Demo tells a story to whoever watches w: version 1 serves, version 2 is promoted, version 3 is bad and comes back;
 // then it shows what the report says of both. It is the proof's first two scenarios, so it fails when they do.
 func (d *Drill) Demo(ctx context.Context, w io.Writer, terminal bool) error {
-	chapters := Scenarios()[:2]
+	chapters := Story()
 	fmt.Fprintf(w, "\nUsers send %.0f requests a second to http://%s through the ingress.\n", d.Rate, d.Host)
 	missed := false
 	for i, s := range chapters {

@@ -4,8 +4,10 @@ import (
 	"encoding/json"
 	"net"
 	"net/http"
-	"regexp"
 	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -98,5 +100,10 @@ func ready(pod *corev1.Pod) string {
 
 // labelName makes a label's name of any key, as Prometheus does.
 func labelName(key string) string {
-	return regexp.MustCompile(`[^a-zA-Z0-9_]`).ReplaceAllString(key, "_")
+	return strings.Map(func(r rune) rune {
+		if r < utf8.RuneSelf && (unicode.IsLetter(r) || unicode.IsDigit(r)) {
+			return r
+		}
+		return '_'
+	}, key)
 }

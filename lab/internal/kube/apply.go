@@ -2,6 +2,7 @@ package kube
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -72,18 +73,13 @@ func Name(o *Object) string {
 }
 
 func (c *Client) apply(ctx context.Context, namespace string, o *Object) error {
-	objects, err := c.resource(o.GroupVersionKind(), &namespace)
+	in := cmp.Or(o.GetNamespace(), namespace)
+	objects, namespaced, err := c.resource(o.GroupVersionKind(), in)
 	if err != nil {
 		return err
 	}
-	if namespace != "" && o.GetNamespace() == "" {
-		o.SetNamespace(namespace)
-	}
-	if namespace != "" && o.GetNamespace() != namespace {
-		namespace = o.GetNamespace()
-		if objects, err = c.resource(o.GroupVersionKind(), &namespace); err != nil {
-			return err
-		}
+	if namespaced {
+		o.SetNamespace(in)
 	}
 	plain, err := o.MarshalJSON()
 	if err != nil {
@@ -141,11 +137,8 @@ func threeWay(want, current *Object) ([]byte, types.PatchType, error) {
 func (c *Client) Delete(ctx context.Context, namespace string, objects []*Object) error {
 	background := metav1.DeletePropagationBackground
 	for i := len(objects) - 1; i >= 0; i-- {
-		o, in := objects[i], namespace
-		if o.GetNamespace() != "" {
-			in = o.GetNamespace()
-		}
-		resource, err := c.resource(o.GroupVersionKind(), &in)
+		o := objects[i]
+		resource, _, err := c.resource(o.GroupVersionKind(), cmp.Or(o.GetNamespace(), namespace))
 		if err == nil {
 			err = resource.Delete(ctx, o.GetName(), metav1.DeleteOptions{PropagationPolicy: &background})
 		}
@@ -156,19 +149,18 @@ func (c *Client) Delete(ctx context.Context, namespace string, objects []*Object
 	return nil
 }
 
-// resource is where objects of a kind are. For kinds that have no namespaces it sets namespace to "".
-func (c *Client) resource(kind schema.GroupVersionKind, namespace *string) (dynamic.ResourceInterface, error) {
+// resource is where objects of a kind are, and whether they are in a namespace at all.
+func (c *Client) resource(kind schema.GroupVersionKind, namespace string) (objects dynamic.ResourceInterface, namespaced bool, err error) {
 	mapping, err := c.mapper.RESTMapping(kind.GroupKind(), kind.Version)
 	if meta.IsNoMatchError(err) {
 		c.mapper.Reset() // the kind may be younger than what was asked for last time
 		mapping, err = c.mapper.RESTMapping(kind.GroupKind(), kind.Version)
 	}
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	if mapping.Scope.Name() == meta.RESTScopeNameRoot {
-		*namespace = ""
-		return c.dynamic.Resource(mapping.Resource), nil
+		return c.dynamic.Resource(mapping.Resource), false, nil
 	}
-	return c.dynamic.Resource(mapping.Resource).Namespace(*namespace), nil
+	return c.dynamic.Resource(mapping.Resource).Namespace(namespace), true, nil
 }

@@ -38,8 +38,7 @@ func read(t *testing.T, c *Client, path ...string) any {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ns := "default"
-	resource, err := c.resource(objects[0].GroupVersionKind(), &ns)
+	resource, _, err := c.resource(objects[0].GroupVersionKind(), "default")
 	if err != nil {
 		t.Fatal(err)
 	}
