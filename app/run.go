@@ -32,6 +32,7 @@ type serveCmd struct {
 	Revision        string        `env:"REVISION" default:"none" help:"Revision shown in deployment_version (pod-template-hash)."`
 	DrainGrace      time.Duration `env:"APP_DRAIN_GRACE" default:"1s" help:"How long to go on serving, unready, after SIGTERM."`
 	ShutdownTimeout time.Duration `env:"APP_SHUTDOWN_TIMEOUT" default:"20s" help:"Longest wait for requests in flight after that."`
+	Metrics         bool          `env:"APP_METRICS" default:"true" negatable:"" hidden:"" help:"Count requests and serve /metrics; off only to measure what they cost."`
 	LogLevel        slog.Level    `env:"LOG_LEVEL" default:"info" help:"debug, info, warn or error."`
 }
 
@@ -85,7 +86,7 @@ func serve(ctx context.Context, cfg serveCmd, stderr io.Writer) error {
 	gin.SetMode(gin.ReleaseMode) // else Gin prints its routes to standard output
 	service, err := api.New(api.Config{
 		Version: version, Commit: commit, Revision: cfg.Revision, Hostname: hostname,
-		ChaosToken: token, Now: time.Now, Log: log,
+		ChaosToken: token, NoMetrics: !cfg.Metrics, Now: time.Now, Log: log,
 	})
 	if err != nil {
 		return fmt.Errorf("build api: %w", err)

@@ -208,6 +208,17 @@ func TestChaosComesFromTokenFileAndEnvironment(t *testing.T) {
 	}
 }
 
+func TestWithoutMetricsTheAppServesAndCountsNothing(t *testing.T) {
+	t.Setenv("APP_METRICS", "false")
+	p := launch(t)
+	if status, _, _ := p.get(http.DefaultClient, "/api/items"); status != 200 {
+		t.Errorf("the API answers %d", status)
+	}
+	if status, _, _ := p.get(http.DefaultClient, "/metrics"); status != 404 {
+		t.Errorf("/metrics answers %d", status)
+	}
+}
+
 func TestServeRefusesToStartOnWrongSettings(t *testing.T) {
 	empty := filepath.Join(t.TempDir(), "empty")
 	if err := os.WriteFile(empty, []byte("\n"), 0o600); err != nil {

@@ -17,14 +17,17 @@ import (
 // maxBody bounds every request body, in bytes; the largest valid one is far smaller.
 const maxBody = 64 << 10
 
-// Config is all that New needs. ChaosToken may be empty (chaos is off); the rest
-// is required.
+// Config is all that New needs. ChaosToken may be empty (chaos is off); Now and
+// Log are required.
 type Config struct {
 	Version, Revision, Commit, Hostname string
 
 	ChaosToken string
-	Now        func() time.Time
-	Log        *slog.Logger
+	// NoMetrics switches counting and /metrics off. A service without them can not
+	// be judged: it exists so that a benchmark can tell what they cost.
+	NoMetrics bool
+	Now       func() time.Time
+	Log       *slog.Logger
 }
 
 // API is one instance of the service; two of them share nothing.
@@ -75,7 +78,7 @@ func (a *API) routes() []route {
 	return []route{
 		{get, "/", []int{200}, a.showVersion},
 		{get, "/api/items", []int{200}, a.listItems},
-		{post, "/api/items", []int{201, 507}, a.createItem},
+		{post, "/api/items", []int{201}, a.createItem},
 		{get, "/api/items/:id", []int{200}, a.showItem},
 		{put, "/api/items/:id", []int{200}, a.replaceItem},
 		{del, "/api/items/:id", []int{204}, a.deleteItem},
@@ -103,7 +106,11 @@ func (a *API) router() (http.Handler, error) {
 	}
 	engine.HandleMethodNotAllowed = true
 	engine.RedirectTrailingSlash = false // a redirect would be one more status that is not 2xx
-	engine.Use(a.observe, gin.CustomRecoveryWithWriter(nil, a.recovered), a.limit)
+	if !a.cfg.NoMetrics {
+		engine.Use(a.observe)
+		engine.GET("/metrics", gin.WrapH(a.metrics.handler(a.cfg.Log)))
+	}
+	engine.Use(gin.CustomRecoveryWithWriter(nil, a.recovered), a.limit)
 
 	business := engine.Group("/", a.inject)
 	for _, r := range a.routes() {
@@ -115,7 +122,6 @@ func (a *API) router() (http.Handler, error) {
 
 	engine.GET("/healthz", func(c *gin.Context) { c.JSON(http.StatusOK, gin.H{"status": "alive"}) })
 	engine.GET("/readyz", a.showReady)
-	engine.GET("/metrics", gin.WrapH(a.metrics.handler(a.cfg.Log)))
 	if a.cfg.ChaosToken != "" {
 		door := engine.Group("/chaos", a.authorize)
 		door.GET("", a.showChaos)

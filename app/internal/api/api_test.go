@@ -174,16 +174,61 @@ func TestWrongRequestsAreProblemsWithTrueStatus(t *testing.T) {
 	}
 }
 
-func TestAFullStoreRefusesAndRecovers(t *testing.T) {
+func TestAFullStoreForgetsTheOldestItem(t *testing.T) {
 	s := start(t, "")
 	s.items.capacity = 2
-	for range 2 {
+	for range 5 {
+		if got := s.do("POST", "/api/items", `{"name":"a"}`); got.status != 201 {
+			t.Errorf("create: %d %s", got.status, got.body)
+		}
+	}
+	isProblem(t, s.do("GET", "/api/items/3", ""), 404, "")
+	want := `{"items":[{"id":4,"name":"a","quantity":0},{"id":5,"name":"a","quantity":0}],"limit":50,"offset":0,"total":2}`
+	if got := s.do("GET", "/api/items", ""); got.body != want {
+		t.Errorf("got %s, want %s", got.body, want)
+	}
+}
+
+func TestTheListLinksToThePagesBesideIt(t *testing.T) {
+	s := start(t, "")
+	for range 5 {
 		s.do("POST", "/api/items", `{"name":"a"}`)
 	}
-	isProblem(t, s.do("POST", "/api/items", `{"name":"a"}`), 507, "")
-	s.do("DELETE", "/api/items/1", "")
-	if got := s.do("POST", "/api/items", `{"name":"a"}`); got.status != 201 {
-		t.Errorf("after a delete: %d %s", got.status, got.body)
+	const next, prev = `</api/items?limit=2&offset=%s>; rel="next"`, `</api/items?limit=2&offset=%s>; rel="prev"`
+	link := func(form, offset string) string { return strings.Replace(form, "%s", offset, 1) }
+	for name, c := range map[string]struct{ query, want string }{
+		"the only page has no links":                 {"", ""},
+		"the first page has no page before it":       {"?limit=2", link(next, "2")},
+		"a page in the middle has both":              {"?limit=2&offset=2", link(next, "4") + ", " + link(prev, "0")},
+		"the last page has no page after it":         {"?limit=2&offset=4", link(prev, "2")},
+		"a page that ends with the list is the last": {"?limit=2&offset=3", link(prev, "1")},
+		"the page before never starts below 0":       {"?limit=2&offset=1", link(next, "3") + ", " + link(prev, "0")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := s.do("GET", "/api/items"+c.query, "").header.Get("Link"); got != c.want {
+				t.Errorf("got %s, want %s", got, c.want)
+			}
+		})
+	}
+}
+
+func TestAnItemIsTakenAsJSONOnly(t *testing.T) {
+	s := start(t, "")
+	s.do("POST", "/api/items", `{"name":"a"}`)
+	for kind, good := range map[string]bool{
+		"": true, "application/json": true, "application/json; charset=utf-8": true, "application/vnd.shop+json": true,
+		"text/plain": false, "application/x-www-form-urlencoded": false, "application/jsonp": false,
+	} {
+		for method, path := range map[string]string{"POST": "/api/items", "PUT": "/api/items/1"} {
+			t.Run(method+" "+kind, func(t *testing.T) {
+				got := s.do(method, path, `{"name":"a"}`, "Content-Type", kind)
+				if !good {
+					isProblem(t, got, 415, "")
+				} else if got.status >= 300 {
+					t.Errorf("%d %s", got.status, got.body)
+				}
+			})
+		}
 	}
 }
 

@@ -18,7 +18,8 @@ const (
 	maxLimit     = 100
 )
 
-// listItems answers GET /api/items?limit=&offset=, oldest first.
+// listItems answers GET /api/items?limit=&offset=, oldest first. limit is 1 to
+// 100 (50 without one), offset 0 to 10,000.
 func (a *API) listItems(c *gin.Context) {
 	limit, err := number(c, "limit", defaultLimit, 1, maxLimit)
 	if err != nil {
@@ -31,7 +32,26 @@ func (a *API) listItems(c *gin.Context) {
 		return
 	}
 	items, total := a.items.list(offset, limit)
+	if links := pageLinks(offset, limit, total); links != "" {
+		c.Header("Link", links)
+	}
 	c.JSON(http.StatusOK, gin.H{"items": items, "total": total, "limit": limit, "offset": offset})
+}
+
+// pageLinks names the pages beside this one in a Link header (RFC 8288), and is
+// empty when there are none.
+func pageLinks(offset, limit, total int) string {
+	page := func(offset int, rel string) string {
+		return fmt.Sprintf(`</api/items?limit=%d&offset=%d>; rel="%s"`, limit, offset, rel)
+	}
+	var links []string
+	if offset+limit < total {
+		links = append(links, page(offset+limit, "next"))
+	}
+	if offset > 0 {
+		links = append(links, page(max(offset-limit, 0), "prev"))
+	}
+	return strings.Join(links, ", ")
 }
 
 func (a *API) createItem(c *gin.Context) {
@@ -40,11 +60,7 @@ func (a *API) createItem(c *gin.Context) {
 		a.fail(c, err)
 		return
 	}
-	created, err := a.items.add(wanted)
-	if err != nil {
-		a.fail(c, err)
-		return
-	}
+	created := a.items.add(wanted)
 	c.Header("Location", fmt.Sprintf("/api/items/%d", created.ID))
 	c.JSON(http.StatusCreated, created)
 }
@@ -104,7 +120,11 @@ func number(c *gin.Context, name string, fallback, least, most int) (int, error)
 }
 
 // decodeItem reads and checks the item a client sends; an id in it is ignored.
+// A request that does not say its content type is taken at its word: JSON.
 func decodeItem(c *gin.Context) (item, error) {
+	if kind := c.ContentType(); kind != "" && kind != "application/json" && !strings.HasSuffix(kind, "+json") {
+		return item{}, errNotJSON
+	}
 	var sent struct {
 		Name     string `json:"name"`
 		Quantity int    `json:"quantity"`

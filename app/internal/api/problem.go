@@ -15,7 +15,7 @@ var (
 	errNoRoute      = errors.New("there is nothing at this path")
 	errNoMethod     = errors.New("this path does not take this method")
 	errNotFound     = errors.New("there is no item with this id")
-	errFull         = fmt.Errorf("the store holds its limit of %d items; delete some first", maxItems)
+	errNotJSON      = errors.New("send the item as Content-Type: application/json")
 	errMalformed    = errors.New("read JSON body")
 	errUnauthorized = errors.New("send the token of /chaos as Authorization: Bearer")
 	errDraining     = errors.New("not ready: starting or draining")
@@ -66,8 +66,8 @@ func describe(err error) (status int, field string) {
 		return http.StatusNotFound, ""
 	case errors.Is(err, errNoMethod):
 		return http.StatusMethodNotAllowed, ""
-	case errors.Is(err, errFull):
-		return http.StatusInsufficientStorage, ""
+	case errors.Is(err, errNotJSON):
+		return http.StatusUnsupportedMediaType, ""
 	case errors.Is(err, errDraining):
 		return http.StatusServiceUnavailable, ""
 	default:
