@@ -1,6 +1,7 @@
 SHELL := /bin/bash
 MODULES := app gatekeeper lab loadgen
 VERSION ?= dev
+FUZZTIME ?= 60s
 COMMIT  ?= $(shell git rev-parse --short HEAD 2>/dev/null || echo none)
 GOLANGCI := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 LDFLAGS  := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
@@ -13,7 +14,7 @@ export GOTOOLCHAIN := auto
 export PATH := $(CURDIR)/.lab/go/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help toolchain lab build test golden lint charts prove demo image
+.PHONY: help toolchain lab build test fuzz bench golden lint charts prove demo image
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
@@ -29,6 +30,10 @@ test: toolchain ## run every test that needs no cluster, with the race detector
 	@[ -n "$(RACE)" ] || echo "there is no C compiler (cc): the tests run without the race detector"
 	@$(call each,go vet ./... && go test $(RACE) -short ./...)
 	@echo "== whole releases on the embedded engine"; cd lab && go test -v -timeout 60m -run 'TestReleases|TestKilled|TestASecond|TestAKilled' .
+fuzz: toolchain ## feed the decoders what nobody would write, FUZZTIME=60s each; findings are kept in testdata/fuzz
+	@$(call each,../hack/fuzz $(FUZZTIME))
+bench: lab ## measure loadgen and the app against other programs, as ratios: make bench ARGS="load --rounds 3"
+	build/lab bench $(ARGS)
 prove: lab ## run the scenarios: make prove ARGS="--engine existing"
 	build/lab prove $(ARGS)
 golden: lab ## make the golden hook requests and courses anew, from Flagger in the embedded engine

@@ -32,12 +32,13 @@ var rooms = map[string][]string{
 	"ingress":   {},
 	"network":   {},
 	"packages":  {"sh"},
+	"bench":     {"sh", "packages"},
 	"embedded":  {"sh", "chart", "kube", "cluster", "packages", "apiserver", "workload", "node", "network"},
 }
 
 // pure rooms have no door to the outside: these packages and no others, and no clock.
 var pure = map[string][]string{
-	"count":    {"fmt", "io", "strings", "github.com/prometheus/common/expfmt", "github.com/prometheus/common/model"},
+	"count":    {"fmt", "io", "maps", "slices", "strings", "github.com/prometheus/common/expfmt", "github.com/prometheus/common/model"},
 	"report":   {"fmt", "strconv", "strings"},
 	"timeline": {"fmt", "slices", "strings", "time"},
 }
@@ -47,7 +48,7 @@ var only = map[string][]string{
 	"k8s.io/":                      {"kube", "apiserver", "workload", "node", "ingress", "embedded"},
 	"helm.sh/":                     {"chart"},
 	"sigs.k8s.io/kustomize":        {"stack"},
-	"os/exec":                      {"sh", "node", "ingress", "packages"}, // node and ingress are the parents of what they start
+	"os/exec":                      {"sh", "node", "ingress", "packages", "bench"}, // node, ingress and bench are the parents of what they start
 	"github.com/prometheus/common": {"count"},
 }
 

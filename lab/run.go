@@ -52,6 +52,7 @@ type cli struct {
 	Up      struct{} `cmd:"" help:"Bring everything up; what is up stays. With embedded until Ctrl-C."`
 	Demo    demoCmd  `cmd:"" help:"Bring everything up and watch a good and a bad release."`
 	Prove   proveCmd `cmd:"" help:"Bring everything up and prove each scenario on it."`
+	Bench   benchCmd `cmd:"" help:"Measure loadgen and the app against other programs, as ratios. Needs Go; best on a machine that does nothing else."`
 	Logs    logsCmd  `cmd:"" help:"Write logs and objects of all parts into a folder."`
 	Down    struct{} `cmd:"" help:"Take everything away again, and kind's cluster with it."`
 	Version struct{} `cmd:"" help:"Print version and commit."`
@@ -113,6 +114,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	if parsed.Command() == "ingress-controller" {
 		return c.IngressController.run(ctx, stderr)
+	}
+	if strings.HasPrefix(parsed.Command(), "bench") {
+		return c.bench(ctx, stdout, stderr)
 	}
 	progress := &stack.Progress{Out: stdout, Terminal: terminal(stdout)}
 	if parsed.Command() == "prove" && c.Prove.Output == "json" {
@@ -189,13 +193,20 @@ func (c *cli) lab(ctx context.Context, command string, progress *stack.Progress,
 			return nil, fmt.Errorf("%w: %w", errUsage, err)
 		}
 	}
-	l := &lab{cli: c, scenarios: scenarios, progress: progress, died: died}
+	l := &lab{cli: c, progress: progress, died: died}
 	engine, err := l.engine(ctx, root)
 	if err != nil {
 		return nil, err
 	}
+	for _, s := range scenarios {
+		if s.Addresses && l.embedded != nil {
+			progress.Say(fmt.Sprintf("SKIPPED scenario %d (%s): on the embedded engine pods have no addresses of their own", s.Number, s.Name))
+			continue
+		}
+		l.scenarios = append(l.scenarios, s)
+	}
 	l.stack = stack.New(stack.Config{
-		Root: root, Engine: engine, Version: version, AppVersions: drill.Versions(scenarios),
+		Root: root, Engine: engine, Version: version, AppVersions: drill.Versions(l.scenarios),
 		FlaggerChart: c.FlaggerChart, IngressChart: c.IngressNginxChart,
 		FlaggerValues: c.FlaggerValues, IngressValues: c.IngressNginxValues,
 		GatekeeperValues: c.GatekeeperValues, GatekeeperVolume: c.GatekeeperVolume,

@@ -22,8 +22,8 @@ import (
 // root is the repository.
 const root = "../.."
 
-// startApp builds the app as it ships and starts it. It returns its base URL.
-func startApp(t *testing.T) string {
+// startApp builds the app as it ships and starts it with more environment. It returns its base URL.
+func startApp(t *testing.T, env ...string) string {
 	t.Helper()
 	binary := filepath.Join(t.TempDir(), "app")
 	build := exec.CommandContext(t.Context(), "go", "build", "-o", binary, ".")
@@ -34,6 +34,7 @@ func startApp(t *testing.T) string {
 	}
 	app := exec.CommandContext(t.Context(), binary, "serve")
 	app.Env = append(os.Environ(), "APP_LISTEN=127.0.0.1:0", "REVISION=r1")
+	app.Env = append(app.Env, env...)
 	log, err := app.StderrPipe()
 	if err != nil {
 		t.Fatal(err)

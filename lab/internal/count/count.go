@@ -4,6 +4,8 @@ package count
 import (
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/prometheus/common/expfmt"
@@ -74,6 +76,9 @@ func (p *Pods) Put(id string, c Counts) {
 
 // Len is how many processes were seen.
 func (p *Pods) Len() int { return len(p.last) }
+
+// Each is what every process has answered, in no order.
+func (p *Pods) Each() []Counts { return slices.Collect(maps.Values(p.last)) }
 
 // Sum is what all processes together have answered.
 func (p *Pods) Sum() Counts {

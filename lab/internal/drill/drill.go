@@ -130,6 +130,12 @@ func (d *Drill) play(ctx context.Context, s Scenario, fresh bool, live func(view
 			return err
 		}
 	}
+	if err := d.scale(ctx, s); err != nil {
+		return err
+	}
+	if s.instead != nil {
+		return s.instead(ctx, d, result)
+	}
 	stable, err := d.Kube.Release(ctx, d.Namespace, d.Name+"-primary")
 	if err != nil {
 		return err

@@ -22,6 +22,7 @@ const (
 	told    = "told"       // what a notification told, at the time the receiver got it
 	entry   = "entry"      // written: the gatekeeper says that the report has it
 	keeper  = "gatekeeper" // killed
+	chaos   = "chaos"      // on: all pods of the canary and no other have a fault; over: none has
 )
 
 const (

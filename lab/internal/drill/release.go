@@ -38,12 +38,6 @@ func (d *Drill) install(ctx context.Context, version string) error {
 	defer cancel()
 	err := d.until(due, d.serves)
 	if err == nil {
-		err = d.Kube.Scale(due, d.Namespace, d.Name+"-primary", pods)
-	}
-	if err == nil {
-		err = d.until(due, d.serves)
-	}
-	if err == nil {
 		err = d.until(due, d.reached)
 	}
 	switch {
@@ -54,6 +48,18 @@ func (d *Drill) install(ctx context.Context, version string) error {
 	}
 	d.Say("    %s serves after %.1fs", version, time.Since(begin).Seconds())
 	return nil
+}
+
+// scale gives what serves as many pods as the scenario wants; Flagger gives a canary the same number.
+func (d *Drill) scale(ctx context.Context, s Scenario) error {
+	want := int32(pods)
+	if s.pods != 0 {
+		want = s.pods
+	}
+	if err := d.Kube.Scale(ctx, d.Namespace, d.Name+"-primary", want); err != nil {
+		return err
+	}
+	return d.Kube.Available(ctx, d.Namespace, d.Name+"-primary", firstInstall)
 }
 
 // until waits for a condition. While there is time, an error in looking is no more than a no.

@@ -22,6 +22,8 @@ const badAnswers = `{"errorRate":0.2,"status":500,"ttl":"30m"}`
 type Scenario struct {
 	Number int
 	Name   string
+	// Addresses says that pods must reach each other at addresses of their own.
+	Addresses bool
 
 	base    string // version to start from where none serves
 	version string // to release
@@ -30,13 +32,19 @@ type Scenario struct {
 	act     func(context.Context, *Drill, *observer) error
 	result  string
 	wants   []timeline.Expectation
+
+	pods    int32                                        // of each version, 0 for the usual number
+	instead func(context.Context, *Drill, *Result) error // what happens in place of a release, if not nil
 }
 
 // Versions are all versions of the app that scenarios release or start from.
 func Versions(scenarios []Scenario) []string {
 	var all []string
 	for _, s := range scenarios {
-		all = append(all, s.base, s.version)
+		all = append(all, s.base)
+		if s.version != "" {
+			all = append(all, s.version)
+		}
 	}
 	slices.Sort(all)
 	return slices.Compact(all)
@@ -69,6 +77,15 @@ func Scenarios() []Scenario {
 			Number: 5, Name: "the gatekeeper is killed while it judges a bad version",
 			base: "2.0.0", version: "6.0.0", result: rolledBack, act: breakAndKill,
 			wants: append(badWants(restart), onTime(0, 70*time.Second, timeline.Seen(keeper, "killed"))),
+		},
+		{
+			Number: 6, Name: "a fault for a whole version reaches all its pods and no other", Addresses: true,
+			base: "2.0.0", version: "7.0.0", result: rolledBack, act: breakVersion, pods: versionPods,
+			wants: append(badWants(0), onTime(0, 90*time.Second, timeline.Exactly(chaos, "on", "over", "on", "over"))),
+		},
+		{
+			Number: 7, Name: "20 rolling restarts lose no request",
+			base: "2.0.0", instead: restarts,
 		},
 	}
 }

@@ -148,6 +148,11 @@ type users struct {
 
 // startUsers lets users come through the ingress for as long as stop is not called, at most for duration.
 func (d *Drill) startUsers(ctx context.Context, name string, duration time.Duration) (users, error) {
+	return d.startUsersAt(ctx, d.Rate, name, duration)
+}
+
+// startUsersAt is startUsers with a rate of its own, in requests a second.
+func (d *Drill) startUsersAt(ctx context.Context, rate float64, name string, duration time.Duration) (users, error) {
 	u := users{d: d, name: "users-" + d.run + "-" + name}
 	type target struct {
 		Method string      `json:"method"`
@@ -156,7 +161,7 @@ func (d *Drill) startUsers(ctx context.Context, name string, duration time.Durat
 	}
 	host := http.Header{"Host": {d.Host}}
 	request := map[string]any{
-		"name": u.name, "rate": d.Rate, "duration": duration.String(),
+		"name": u.name, "rate": rate, "duration": duration.String(),
 		"targets": []target{{http.MethodGet, d.Target + "/api/items", host}, {http.MethodGet, d.Target + "/", host}},
 	}
 	return u, d.call(ctx, http.MethodPost, "loadgen", "http", "/api/v1/attacks", request, nil, http.StatusCreated)
@@ -237,23 +242,33 @@ func (d *Drill) breakCanary(ctx context.Context, eyes *observer, plan string) er
 }
 
 func putChaos(ctx context.Context, base, token, plan string) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodPut, base+"/chaos", strings.NewReader(plan))
+	_, err := callChaos(ctx, http.MethodPut, base, token, plan)
+	return err
+}
+
+func getChaos(ctx context.Context, base, token string) ([]byte, error) {
+	return callChaos(ctx, http.MethodGet, base, token, "")
+}
+
+// callChaos returns what /chaos answered with 200.
+func callChaos(ctx context.Context, method, base, token, plan string) ([]byte, error) {
+	request, err := http.NewRequestWithContext(ctx, method, base+"/chaos", strings.NewReader(plan))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	request.Header.Set("Authorization", "Bearer "+token)
 	request.Header.Set("Content-Type", "application/json")
 	client := http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	response, err := client.Do(request)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		text, _ := io.ReadAll(io.LimitReader(response.Body, 1000)) // only for the message
-		return fmt.Errorf("PUT /chaos gave %s: %s", response.Status, text)
+	text, err := io.ReadAll(io.LimitReader(response.Body, 64<<10))
+	if err == nil && response.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s /chaos gave %s: %s", method, response.Status, text)
 	}
-	return nil
+	return text, err
 }
 
 // randomToken is a bearer token for one run.

@@ -134,6 +134,7 @@ type Pod struct {
 	Name        string
 	Process     string // differs between pods and between restarts in one pod
 	DeployID    string
+	Revision    string // pod-template-hash
 	Ready       bool
 	Terminating bool
 }
@@ -154,6 +155,7 @@ func (c *Client) Pods(ctx context.Context, namespace, deployment string) ([]Pod,
 			Name:        p.Name,
 			Process:     fmt.Sprintf("%s/%d", p.UID, status.RestartCount),
 			DeployID:    p.Annotations[deployID],
+			Revision:    p.Labels[appsv1.DefaultDeploymentUniqueLabelKey],
 			Ready:       status.Ready,
 			Terminating: p.DeletionTimestamp != nil,
 		})

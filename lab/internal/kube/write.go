@@ -138,6 +138,16 @@ func (c *Client) Scale(ctx context.Context, namespace, name string, pods int32) 
 	return nil
 }
 
+// Restart starts all pods of a Deployment anew, as `kubectl rollout restart` does, and does not wait for them.
+func (c *Client) Restart(ctx context.Context, namespace, name string) error {
+	patch := fmt.Sprintf(`{"spec":{"template":{"metadata":{"annotations":{"kubectl.kubernetes.io/restartedAt":%q}}}}}`, time.Now().Format(time.RFC3339Nano))
+	_, err := c.core.AppsV1().Deployments(namespace).Patch(ctx, name, types.StrategicMergePatchType, []byte(patch), metav1.PatchOptions{})
+	if err != nil {
+		return fmt.Errorf("restart deployment %s/%s: %w", namespace, name, err)
+	}
+	return nil
+}
+
 func canaries() schema.GroupVersionResource {
 	return schema.GroupVersionResource{Group: "flagger.app", Version: "v1beta1", Resource: "canaries"}
 }

@@ -93,6 +93,47 @@ func (f Finder) Fetch(ctx context.Context) (err error) {
 	return nil
 }
 
+// Wrk returns the load generator wrk and the environment it needs. Where it is neither on the PATH nor in Dir, its
+// package is unpacked into Dir. Only benchmarks want it, so Fetch leaves it out.
+func (f Finder) Wrk(ctx context.Context) (program string, env []string, err error) {
+	if path, err := exec.LookPath("wrk"); err == nil {
+		return path, nil, nil
+	}
+	program = f.root("usr/bin/wrk")
+	if _, err := os.Stat(program); err != nil {
+		if err := f.fetchWrk(ctx); err != nil {
+			return "", nil, fmt.Errorf("wrk not found and not to be had here: %w", err)
+		}
+	}
+	libraries, err := filepath.Glob(f.root("usr/lib/*-linux-gnu"))
+	if err != nil {
+		return "", nil, fmt.Errorf("find wrk's libraries: %w", err)
+	}
+	return program, []string{"LD_LIBRARY_PATH=" + strings.Join(libraries, string(os.PathListSeparator))}, nil
+}
+
+func (f Finder) fetchWrk(ctx context.Context) (err error) {
+	if !f.has("apt-get") || !f.has("dpkg-deb") {
+		return errors.New("there is no apt-get: install wrk")
+	}
+	unlock, err := f.lock()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
+	f.Say("wrk not found: fetching its package into " + f.Dir)
+	if err := f.lists(ctx); err != nil {
+		return err
+	}
+	// Either library does; Ubuntu and Debian have not always both.
+	if err := f.unpack(ctx, "libluajit-5.1-2"); err != nil {
+		if err := f.unpack(ctx, "libluajit2-5.1-2"); err != nil {
+			return err
+		}
+	}
+	return f.unpack(ctx, "wrk")
+}
+
 // lock lets one process at a time fetch, until the function it returns is called.
 func (f Finder) lock() (unlock func() error, err error) {
 	if err := os.MkdirAll(f.Dir, 0o755); err != nil {
@@ -146,49 +187,60 @@ func (f Finder) has(program string) bool {
 
 func (f Finder) root(path string) string { return filepath.Join(f.Dir, "root", path) }
 
-// apt downloads and unpacks packages with lists and cache of our own, for those of the machine may be empty and are
-// root's.
+// apt downloads and unpacks what is missing.
 func (f Finder) apt(ctx context.Context, missing []string) error {
-	for _, dir := range []string{"lists/partial", "cache/archives/partial", "root"} {
-		if err := os.MkdirAll(filepath.Join(f.Dir, dir), 0o755); err != nil {
-			return fmt.Errorf("make folder for packages: %w", err)
-		}
-	}
-	apt := func(args ...string) error {
-		own := []string{"-qq", "-o", "Dir::State::lists=" + filepath.Join(f.Dir, "lists"), "-o", "Dir::Cache=" + filepath.Join(f.Dir, "cache"), "-o", "APT::Sandbox::User=root"}
-		command := sh.Command("apt-get", append(own, args...)...)
-		command.Dir = f.Dir
-		return command.Run(ctx)
-	}
-	// One list that is out of reach must not hide the others: what counts is whether the packages are found.
-	if err := apt("update"); err != nil && ctx.Err() != nil {
+	if err := f.lists(ctx); err != nil {
 		return err
 	}
 	for _, program := range missing {
-		if err := f.unpack(ctx, program, apt); err != nil {
+		if err := f.first(ctx, program); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// unpack takes the packages that may hold a program, one by one, until it is there.
-func (f Finder) unpack(ctx context.Context, program string, apt func(...string) error) error {
+// lists makes folders and fetches package lists of our own, for those of the machine may be empty and are root's.
+func (f Finder) lists(ctx context.Context) error {
+	for _, dir := range []string{"lists/partial", "cache/archives/partial", "root"} {
+		if err := os.MkdirAll(filepath.Join(f.Dir, dir), 0o755); err != nil {
+			return fmt.Errorf("make folder for packages: %w", err)
+		}
+	}
+	// One list that is out of reach must not hide the others: what counts is whether the packages are found.
+	if err := f.aptGet(ctx, "update"); err != nil && ctx.Err() != nil {
+		return err
+	}
+	return nil
+}
+
+func (f Finder) aptGet(ctx context.Context, args ...string) error {
+	own := []string{"-qq", "-o", "Dir::State::lists=" + filepath.Join(f.Dir, "lists"), "-o", "Dir::Cache=" + filepath.Join(f.Dir, "cache"), "-o", "APT::Sandbox::User=root"}
+	command := sh.Command("apt-get", append(own, args...)...)
+	command.Dir = f.Dir
+	return command.Run(ctx)
+}
+
+// first takes the packages that may hold a program, one by one, until it is there.
+func (f Finder) first(ctx context.Context, program string) error {
 	var last error
 	for _, name := range wanted()[program] {
 		if _, missing := f.Find(); !slices.Contains(missing, program) {
 			return nil
 		}
-		if last = apt("download", name); last != nil {
-			continue
-		}
-		archives, err := filepath.Glob(filepath.Join(f.Dir, name+"_*.deb"))
-		if err != nil || len(archives) == 0 {
-			return fmt.Errorf("find package %s in %s: %w", name, f.Dir, errors.Join(err, os.ErrNotExist))
-		}
-		if err := sh.Command("dpkg-deb", "--extract", archives[len(archives)-1], f.root("")).Run(ctx); err != nil {
-			return err
-		}
+		last = f.unpack(ctx, name)
 	}
 	return last
+}
+
+// unpack downloads one package and unpacks it into our folder.
+func (f Finder) unpack(ctx context.Context, name string) error {
+	if err := f.aptGet(ctx, "download", name); err != nil {
+		return err
+	}
+	archives, err := filepath.Glob(filepath.Join(f.Dir, name+"_*.deb"))
+	if err != nil || len(archives) == 0 {
+		return fmt.Errorf("find package %s in %s: %w", name, f.Dir, errors.Join(err, os.ErrNotExist))
+	}
+	return sh.Command("dpkg-deb", "--extract", archives[len(archives)-1], f.root("")).Run(ctx)
 }

@@ -57,7 +57,9 @@ func (s *Stack) gatekeeper(context.Context) (release, error) {
 	return r, nil
 }
 
-func (s *Stack) loadgen(context.Context) (release, error) { return s.ours("loadgen", nil), nil }
+func (s *Stack) loadgen(context.Context) (release, error) {
+	return s.ours("loadgen", []string{s.path("lab", "values", "loadgen.yaml")}), nil
+}
 
 func (s *Stack) ours(name string, values []string) release {
 	folder := s.path("helm", name)

@@ -189,7 +189,7 @@ func TestUpInstallsEverythingOnce(t *testing.T) {
 		"helm upgrade --install flagger flagger --repo https://flagger.app --version 1.44.0 --namespace flagger-system --values " + root + "/flagger/values-flagger.yaml",
 		"helm upgrade --install gatekeeper " + root + "/helm/gatekeeper --namespace rollout-system --values " + root + "/lab/values/gatekeeper.yaml" +
 			" --set-string image.repository=registry.example/gatekeeper --set-string image.tag=dev-1 --set-string persistence.hostPath=/data",
-		"helm upgrade --install loadgen " + root + "/helm/loadgen --namespace rollout-system" +
+		"helm upgrade --install loadgen " + root + "/helm/loadgen --namespace rollout-system --values " + root + "/lab/values/loadgen.yaml" +
 			" --set-string image.repository=registry.example/loadgen --set-string image.tag=dev-1",
 	}
 	if got := w.since(); !slices.Equal(got, want) {

@@ -1,0 +1,123 @@
+package bench
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"time"
+)
+
+// The schedule that every generator is asked for, and what the server does.
+const (
+	truthRate  = 200 // requests a second
+	truthDelay = 20 * time.Millisecond
+	stallFrom  = 2 * time.Second
+)
+
+// heyWorkers send in turns, each its share of the rate. The server's delay needs four of them.
+const heyWorkers = 10
+
+// teller sends at the schedule's rate for a time and says which p99 it saw.
+type teller struct {
+	name string
+	p99  func(ctx context.Context, url string, duration time.Duration) (time.Duration, error)
+}
+
+// truth compares the p99 that each generator reports with the true one: what users who come at the schedule's moments
+// wait for. Once the server is even, once it stands still for a second in between; who does not count the requests
+// that should have been sent then (coordinated omission) is told a better story than users have.
+func (b *Bench) truth(ctx context.Context) ([]Table, error) {
+	peer, err := b.spawnPeer(ctx, serverCPU, b.peers, "stall")
+	if err != nil {
+		return nil, err
+	}
+	defer peer.stop()
+	var tables []Table
+	for _, c := range []struct {
+		title           string
+		pause, duration time.Duration
+	}{
+		{"an even server", 0, 6 * time.Second},
+		{"a server that stands still for 1s of 15s", time.Second, 15 * time.Second},
+	} {
+		want := truePercentile(99, truthRate, c.duration, truthDelay, stallFrom, c.pause)
+		table := Table{
+			Title: fmt.Sprintf("reported p99, in percent of the true one (%s): %s", want.Round(100*time.Microsecond), c.title),
+			Unit:  "%",
+		}
+		for round := range b.Rounds {
+			for _, t := range rotated(b.tellers(), round) {
+				plan := fmt.Sprintf("%s/plan?delay=%s&from=%s&for=%s", peer.url, truthDelay, stallFrom, c.pause)
+				if _, err := fetch(ctx, http.MethodPost, plan); err != nil {
+					return nil, err
+				}
+				got, err := t.p99(ctx, peer.url+"/", c.duration)
+				if err != nil {
+					return nil, fmt.Errorf("%s: %w", t.name, err)
+				}
+				table.add(t.name, 100*got.Seconds()/want.Seconds())
+				b.Say(fmt.Sprintf("truth, %s %d/%d %s: p99 %s, true %s", c.title, round+1, b.Rounds, t.name, got, want))
+			}
+		}
+		tables = append(tables, table)
+	}
+	return tables, nil
+}
+
+func (b *Bench) tellers() []teller {
+	rate := strconv.Itoa(truthRate)
+	saved := filepath.Join(b.Dir, "vegeta.bin")
+	return []teller{
+		{"loadgen", func(ctx context.Context, url string, duration time.Duration) (time.Duration, error) {
+			took, err := b.measure(ctx, nil, b.loadgen, "run", "--rate", rate, "--duration", duration.String(), "--output", "json", url)
+			if err != nil {
+				return 0, err
+			}
+			var said struct{ Latency struct{ P99 string } }
+			if err := json.Unmarshal([]byte(took.output), &said); err != nil {
+				return 0, fmt.Errorf("read its summary: %w", err)
+			}
+			return time.ParseDuration(said.Latency.P99)
+		}},
+		{"vegeta", func(ctx context.Context, url string, duration time.Duration) (time.Duration, error) {
+			targets, err := b.write("targets", "GET "+url+"\n")
+			if err != nil {
+				return 0, err
+			}
+			if _, err := b.measure(ctx, nil, b.vegeta, "attack", "-rate", rate, "-duration", duration.String(), "-targets", targets, "-output", saved); err != nil {
+				return 0, err
+			}
+			took, err := b.measure(ctx, nil, b.vegeta, "report", "-type", "json", saved)
+			if err != nil {
+				return 0, err
+			}
+			var said struct {
+				Latencies struct {
+					P99 time.Duration `json:"99th"`
+				}
+			}
+			if err := json.Unmarshal([]byte(took.output), &said); err != nil {
+				return 0, fmt.Errorf("read its report: %w", err)
+			}
+			return said.Latencies.P99, nil
+		}},
+		{"hey", func(ctx context.Context, url string, duration time.Duration) (time.Duration, error) {
+			each := strconv.Itoa(truthRate / heyWorkers)
+			took, err := b.measure(ctx, nil, b.hey, "-z", duration.String(), "-c", strconv.Itoa(heyWorkers), "-q", each, url)
+			if err != nil {
+				return 0, err
+			}
+			found := heyPattern.FindStringSubmatch(took.output)
+			if found == nil {
+				return 0, fmt.Errorf("there is no 99%% in its report: %s", took.output)
+			}
+			return time.ParseDuration(found[1] + "s")
+		}},
+	}
+}
+
+var heyPattern = regexp.MustCompile(`99%+ in ([0-9.]+) secs`)

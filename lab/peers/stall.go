@@ -1,0 +1,66 @@
+package main
+
+import (
+	"net/http"
+	"runtime"
+	"sync"
+	"time"
+)
+
+// stall answers every request after exactly delay, but for a pause in which the whole server stands still: what comes
+// in then is taken up when it is over. POST /plan?delay=20ms&from=2s&for=1s sets a plan; its time starts with the
+// first request after that.
+type stall struct {
+	mu    sync.Mutex // guards all below
+	plan  plan
+	start time.Time // of the first request; zero before it
+}
+
+type plan struct{ delay, from, pause time.Duration }
+
+func (s *stall) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	arrived := time.Now()
+	if r.URL.Path == "/plan" {
+		s.set(w, r)
+		return
+	}
+	waitUntil(s.due(arrived))
+	w.WriteHeader(http.StatusNoContent)
+}
+
+func (s *stall) set(w http.ResponseWriter, r *http.Request) {
+	var p plan
+	for name, into := range map[string]*time.Duration{"delay": &p.delay, "from": &p.from, "for": &p.pause} {
+		value, err := time.ParseDuration(r.URL.Query().Get(name))
+		if err != nil {
+			http.Error(w, name+": "+err.Error(), http.StatusBadRequest)
+			return
+		}
+		*into = value
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.plan, s.start = p, time.Time{}
+}
+
+// due is when a request that arrived at a moment is to be answered.
+func (s *stall) due(arrived time.Time) time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.start.IsZero() {
+		s.start = arrived
+	}
+	begin := arrived
+	if into := arrived.Sub(s.start); into >= s.plan.from && into < s.plan.from+s.plan.pause {
+		begin = s.start.Add(s.plan.from + s.plan.pause)
+	}
+	return begin.Add(s.plan.delay)
+}
+
+// waitUntil is more exact than a timer, which may be a millisecond late: the last two are spun away.
+func waitUntil(due time.Time) {
+	time.Sleep(time.Until(due) - 2*time.Millisecond)
+	for time.Now().Before(due) {
+		runtime.Gosched()
+	}
+}
