@@ -29,12 +29,17 @@ type serveCmd struct {
 	Listen          string        `env:"APP_LISTEN" default:":8080" help:"Address for the API, probes and metrics."`
 	ChaosTokenFile  string        `env:"APP_CHAOS_TOKEN_FILE" help:"File with the bearer token of /chaos; chaos is off when unset."`
 	Chaos           string        `env:"CHAOS" help:"Chaos plan (JSON) active from the start; its ttl counts from there."`
+	Peers           string        `env:"APP_PEERS" help:"host:port of a headless Service with all pods of the release, for chaos plans with scope version."`
+	PodName         string        `env:"POD_NAME" help:"This pod's name in answers, traces and chaos plans; the host name when unset."`
 	Revision        string        `env:"REVISION" default:"none" help:"Revision shown in deployment_version (pod-template-hash)."`
 	DrainGrace      time.Duration `env:"APP_DRAIN_GRACE" default:"1s" help:"How long to go on serving, unready, after SIGTERM."`
 	ShutdownTimeout time.Duration `env:"APP_SHUTDOWN_TIMEOUT" default:"20s" help:"Longest wait for requests in flight after that."`
 	Metrics         bool          `env:"APP_METRICS" default:"true" negatable:"" hidden:"" help:"Count requests and serve /metrics; off only to measure what they cost."`
 	LogLevel        slog.Level    `env:"LOG_LEVEL" default:"info" help:"debug, info, warn or error."`
 }
+
+// crashCode is the exit code of a crash that a chaos plan asked for.
+const crashCode = 3
 
 type checkCmd struct {
 	URL     string        `arg:"" help:"What to fetch."`
@@ -72,25 +77,35 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 // serve wires everything in dependency order and blocks until ctx ends and the
 // requests in flight are answered.
 func serve(ctx context.Context, cfg serveCmd, stderr io.Writer) error {
-	log := slog.New(slog.NewJSONHandler(stderr, &slog.HandlerOptions{Level: cfg.LogLevel})).With("component", "app")
+	log := slog.New(traced{slog.NewJSONHandler(stderr, &slog.HandlerOptions{Level: cfg.LogLevel})}).With("component", "app")
 
 	token, err := readToken(cfg.ChaosTokenFile)
 	if err != nil {
 		return err
 	}
-	hostname, err := os.Hostname()
-	if err != nil {
-		return fmt.Errorf("read host name: %w", err)
+	hostname := cfg.PodName
+	if hostname == "" {
+		if hostname, err = os.Hostname(); err != nil {
+			return fmt.Errorf("read host name: %w", err)
+		}
 	}
+	tracing, err := startTracing(ctx, os.Getenv, cfg.Revision, hostname, log)
+	if err != nil {
+		return err
+	}
+	defer tracing.stop()
 
 	gin.SetMode(gin.ReleaseMode) // else Gin prints its routes to standard output
 	service, err := api.New(api.Config{
-		Version: version, Commit: commit, Revision: cfg.Revision, Hostname: hostname,
-		ChaosToken: token, NoMetrics: !cfg.Metrics, Now: time.Now, Log: log,
+		Version: version, Commit: commit, Revision: cfg.Revision, Hostname: hostname, Now: time.Now, Log: log,
+		ChaosToken: token, Crash: func() { os.Exit(crashCode) },
+		Peers: cfg.Peers, Lookup: net.DefaultResolver.LookupHost,
+		Tracer: tracing.tracer(), Propagator: propagator(), NoMetrics: !cfg.Metrics,
 	})
 	if err != nil {
 		return fmt.Errorf("build api: %w", err)
 	}
+	defer service.Close()
 	if cfg.Chaos != "" {
 		if err := service.StartChaos([]byte(cfg.Chaos)); err != nil {
 			return fmt.Errorf("apply start-up plan from CHAOS: %w", err)
@@ -100,8 +115,8 @@ func serve(ctx context.Context, cfg serveCmd, stderr io.Writer) error {
 	server := &http.Server{
 		Handler:           service.Handler(),
 		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       15 * time.Second,
-		WriteTimeout:      60 * time.Second,  // above the longest latency a plan may ask for (30 s)
+		ReadTimeout:       75 * time.Second,  // above the longest latency and hang together (60 s): it cancels what is being answered too
+		WriteTimeout:      90 * time.Second,  // above that
 		IdleTimeout:       120 * time.Second, // above NGINX's keep-alive (60 s): it closes first, no request meets a closing connection
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
@@ -115,7 +130,7 @@ func serve(ctx context.Context, cfg serveCmd, stderr io.Writer) error {
 	go func() { served <- server.Serve(listener) }()
 	service.Ready()
 	log.Info("listening", "addr", listener.Addr().String(), "version", version, "commit", commit,
-		"revision", cfg.Revision, "chaos", token != "", "drainGrace", cfg.DrainGrace.String(),
+		"revision", cfg.Revision, "chaos", token != "", "peers", cfg.Peers, "traces", tracing.provider != nil, "drainGrace", cfg.DrainGrace.String(),
 		"shutdownTimeout", cfg.ShutdownTimeout.String())
 
 	select {

@@ -2,6 +2,7 @@
 package api
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -12,22 +13,44 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+	"go.opentelemetry.io/contrib/instrumentation/github.com/gin-gonic/gin/otelgin"
+	"go.opentelemetry.io/otel/metric/noop"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/app/internal/chaos"
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/app/internal/peers"
 )
 
 // maxBody bounds every request body, in bytes; the largest valid one is far smaller.
 const maxBody = 64 << 10
 
-// Config is all that New needs. ChaosToken may be empty (chaos is off); Now and
-// Log are required.
+// Config is all that New needs. Now and Log are required; what else has to be
+// there is said beside it.
 type Config struct {
-	Version, Revision, Commit, Hostname string
+	Version, Revision, Commit string
 
+	Hostname string // the pod's name; siblings must not share it
+	Now      func() time.Time
+	Log      *slog.Logger
+
+	// ChaosToken opens /chaos, which is off when it is empty. Crash is required
+	// with it: it ends the process, for a plan that asks so.
 	ChaosToken string
+	Crash      func()
+	// Peers is the host:port of a headless Service with all pods of the release, or
+	// empty. Lookup resolves it, and is required with it.
+	Peers  string
+	Lookup peers.Lookup
+
+	// Tracer makes the spans of business requests; nil makes none. Propagator reads
+	// and writes the trace headers; nil ignores them.
+	Tracer     trace.TracerProvider
+	Propagator propagation.TextMapPropagator
+
 	// NoMetrics switches counting and /metrics off. A service without them can not
 	// be judged: it exists so that a benchmark can tell what they cost.
 	NoMetrics bool
-	Now       func() time.Time
-	Log       *slog.Logger
 }
 
 // API is one instance of the service; two of them share nothing.
@@ -36,8 +59,12 @@ type API struct {
 	items   *store
 	metrics *metrics
 	chaos   *faults
-	ready   atomic.Bool // written by Ready and Drain
+	fleet   *peers.Fleet // nil without Config.Peers
+	ready   atomic.Bool  // written by Ready and Drain
 	handler http.Handler
+
+	draining context.Context // ended by drain
+	drain    func()
 }
 
 // route is a business route with the statuses it can answer by itself, apart
@@ -50,12 +77,27 @@ type route struct {
 
 // New builds the service, not yet ready.
 func New(cfg Config) (*API, error) {
-	if cfg.Now == nil || cfg.Log == nil {
+	switch {
+	case cfg.Now == nil || cfg.Log == nil:
 		return nil, errors.New("set Now and Log: both are required")
+	case cfg.ChaosToken != "" && cfg.Crash == nil:
+		return nil, errors.New("set Crash: it is required with ChaosToken")
+	case cfg.Peers != "" && cfg.Lookup == nil:
+		return nil, errors.New("set Lookup: it is required with Peers")
 	}
-	a := &API{cfg: cfg, items: newStore(maxItems), chaos: &faults{now: cfg.Now}}
-	a.metrics = newMetrics(cfg)
+	if cfg.Propagator == nil {
+		cfg.Propagator = propagation.NewCompositeTextMapPropagator()
+	}
+	a := &API{cfg: cfg, items: newStore(maxItems)}
+	a.draining, a.drain = context.WithCancel(context.Background())
+	a.chaos = newFaults(cfg, a.countFault)
+	a.metrics = newMetrics(cfg, a.chaos)
 	var err error
+	if cfg.Peers != "" {
+		if a.fleet, err = peers.New(cfg.Peers, cfg.Lookup); err != nil {
+			return nil, err
+		}
+	}
 	if a.handler, err = a.router(); err != nil {
 		return nil, err
 	}
@@ -69,8 +111,15 @@ func (a *API) Handler() http.Handler { return a.handler }
 func (a *API) Ready() { a.ready.Store(true) }
 
 // Drain turns /readyz to 503. Everything else is still served, but each answer
-// asks the client to close its connection.
-func (a *API) Drain() { a.ready.Store(false) }
+// asks the client to close its connection, and requests that hang are cut.
+func (a *API) Drain() {
+	a.ready.Store(false)
+	a.drain()
+}
+
+// Close ends the plan in force and returns once its pressure is released. The
+// service must not be asked any more.
+func (a *API) Close() { a.chaos.clear() }
 
 // routes is the business API: what is counted, and what chaos may touch.
 func (a *API) routes() []route {
@@ -96,8 +145,9 @@ func (a *API) paths() []string {
 	return paths
 }
 
-// router joins routes and middleware. Counting is outermost, so that it sees the
-// status of recovered panics and injected faults; chaos hangs on the business
+// router joins routes and middleware. Tracing is outermost, so that counting knows
+// the trace; then counting, so that it sees the status of recovered panics and
+// injected faults; chaos hangs on the business
 // routes alone, so that it cannot reach probes, metrics or its own switch.
 func (a *API) router() (http.Handler, error) {
 	engine := gin.New()
@@ -106,6 +156,9 @@ func (a *API) router() (http.Handler, error) {
 	}
 	engine.HandleMethodNotAllowed = true
 	engine.RedirectTrailingSlash = false // a redirect would be one more status that is not 2xx
+	if a.cfg.Tracer != nil {
+		engine.Use(a.traced())
+	}
 	if !a.cfg.NoMetrics {
 		engine.Use(a.observe)
 		engine.GET("/metrics", gin.WrapH(a.metrics.handler(a.cfg.Log)))
@@ -123,7 +176,7 @@ func (a *API) router() (http.Handler, error) {
 	engine.GET("/healthz", func(c *gin.Context) { c.JSON(http.StatusOK, gin.H{"status": "alive"}) })
 	engine.GET("/readyz", a.showReady)
 	if a.cfg.ChaosToken != "" {
-		door := engine.Group("/chaos", a.authorize)
+		door := engine.Group("/chaos", a.follow, a.authorize)
 		door.GET("", a.showChaos)
 		door.PUT("", a.setChaos)
 		door.DELETE("", a.clearChaos)
@@ -131,6 +184,17 @@ func (a *API) router() (http.Handler, error) {
 	engine.NoRoute(func(c *gin.Context) { a.fail(c, errNoRoute) })
 	engine.NoMethod(func(c *gin.Context) { a.fail(c, errNoMethod) })
 	return engine, nil
+}
+
+// traced makes a span of every request on a business route, and of nothing else:
+// probes and scrapes would be most of all traces.
+func (a *API) traced() gin.HandlerFunc {
+	paths := a.paths()
+	return otelgin.Middleware("app",
+		otelgin.WithTracerProvider(a.cfg.Tracer),
+		otelgin.WithPropagators(a.cfg.Propagator),
+		otelgin.WithMeterProvider(noop.NewMeterProvider()), // ours count already
+		otelgin.WithGinFilter(func(c *gin.Context) bool { return slices.Contains(paths, c.FullPath()) }))
 }
 
 // limit bounds the body, and while draining ends the connection with the answer.
@@ -143,8 +207,8 @@ func (a *API) limit(c *gin.Context) {
 
 // recovered answers for a handler that panicked: the client learns nothing but 500.
 func (a *API) recovered(c *gin.Context, cause any) {
-	a.cfg.Log.Error("handler panicked", "path", c.FullPath(), "cause", cause, "stack", string(debug.Stack()))
-	refuse(c, http.StatusInternalServerError, "", "")
+	a.cfg.Log.ErrorContext(c.Request.Context(), "handler panicked", "path", c.FullPath(), "cause", cause, "stack", string(debug.Stack()))
+	refuse(c, problem{Status: http.StatusInternalServerError})
 }
 
 func (a *API) showVersion(c *gin.Context) {
@@ -156,6 +220,11 @@ func (a *API) showVersion(c *gin.Context) {
 func (a *API) showReady(c *gin.Context) {
 	if !a.ready.Load() {
 		a.fail(c, errDraining)
+		return
+	}
+	if a.chaos.active().Unready {
+		a.countFault(chaos.Unready)
+		a.fail(c, errUnready)
 		return
 	}
 	c.JSON(http.StatusOK, gin.H{"status": "ready"})

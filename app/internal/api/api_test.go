@@ -41,24 +41,55 @@ type service struct {
 	t     *testing.T
 	url   string
 	clock *clock
-	log   *bytes.Buffer
+	log   *logs
+	crash chan struct{} // closed when the service asks for its end
 }
 
-func start(t *testing.T, token string) *service {
+// logs collects log lines from whatever goroutine.
+type logs struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *logs) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *logs) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+func start(t *testing.T, token string, change ...func(*Config)) *service {
 	t.Helper()
-	s := &service{t: t, clock: &clock{now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}, log: &bytes.Buffer{}}
-	var err error
-	s.API, err = New(Config{
-		Version: "1.2.3", Revision: "abc123", Commit: "f00", Hostname: "pod-1", ChaosToken: token,
-		Now: s.clock.Now, Log: slog.New(slog.NewJSONHandler(s.log, nil)),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Ready()
+	s := build(t, token, change...)
 	server := httptest.NewServer(s.Handler())
 	t.Cleanup(server.Close)
 	s.url = server.URL
+	return s
+}
+
+// build makes the service of start without a server around it.
+func build(t testing.TB, token string, change ...func(*Config)) *service {
+	t.Helper()
+	s := &service{clock: &clock{now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}, log: &logs{}, crash: make(chan struct{})}
+	s.t, _ = t.(*testing.T)
+	cfg := Config{
+		Version: "1.2.3", Revision: "abc123", Commit: "f00", Hostname: "pod-1", ChaosToken: token,
+		Now: s.clock.Now, Log: slog.New(slog.NewJSONHandler(s.log, nil)), Crash: func() { close(s.crash) },
+	}
+	for _, c := range change {
+		c(&cfg)
+	}
+	var err error
+	if s.API, err = New(cfg); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	s.Ready()
 	return s
 }
 

@@ -2,150 +2,150 @@ package api
 
 import (
 	"context"
-	"errors"
+	"log/slog"
 	"math/rand/v2"
-	"net/http"
+	"runtime"
+	"runtime/debug"
 	"sync"
 	"time"
-
-	"github.com/gin-gonic/gin"
 
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/app/internal/chaos"
 )
 
-// statusClientGone is what NGINX logs for a client that did not wait, so that
-// both sides of the ingress count it alike. Nobody receives it.
-const statusClientGone = 499
-
 // maxSeed keeps a chosen seed exact in JSON readers that know only doubles.
 const maxSeed = 1 << 53
 
-// errOff refuses a start-up plan on a service whose chaos is off.
-var errOff = errors.New("chaos is off; set APP_CHAOS_TOKEN_FILE or remove the plan")
-
 // faults holds the one plan of this instance with the clock and the chance that
-// the pure room chaos must not have. The zero plan does nothing.
+// the pure room chaos must not have, and does what a plan asks of the process.
+// The zero plan does nothing.
 type faults struct {
-	now func() time.Time
+	now   func() time.Time
+	crash func()
+	log   *slog.Logger
+	count func(chaos.Kind) // of faults injected
+
+	change   sync.Mutex     // held while one plan gives way to another
+	pressure sync.WaitGroup // what the plan in force does to the process; Go and Wait only under change
 
 	mu    sync.Mutex // guards what follows; written by set and clear
 	plan  chaos.Plan
 	setAt time.Time
 	draws *rand.Rand
+	life  context.Context // ends with the plan
+	end   func()          // ends life
 }
 
-// next names the fault for one request to route.
-func (f *faults) next(route string) chaos.Fault {
+func newFaults(cfg Config, count func(chaos.Kind)) *faults {
+	f := &faults{now: cfg.Now, crash: cfg.Crash, log: cfg.Log, count: count}
+	f.life, f.end = context.WithCancel(context.Background())
+	return f
+}
+
+// next names the fault for one request to route, and the life of the plan that
+// asks for it.
+func (f *faults) next(route string) (chaos.Fault, context.Context) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	elapsed := f.now().Sub(f.setAt)
 	if !f.plan.Touches(route, elapsed) {
-		return chaos.Fault{}
+		return chaos.Fault{}, f.life
 	}
-	return f.plan.Pick(route, f.draws.Float64(), elapsed)
+	return f.plan.Pick(route, f.draws.Float64(), f.draws.Float64(), elapsed), f.life
 }
 
-// set replaces the plan and starts its life and its draws afresh. A plan without
-// a seed gets one, which GET /chaos shows: every rehearsal can be repeated.
+// set puts p in the place of the plan before it, whole, and starts its life and
+// its draws afresh. A plan without a seed gets one, which GET /chaos shows: every
+// rehearsal can be repeated. It returns once the pressure of the plan before it is
+// released, so that two never add up.
 func (f *faults) set(p chaos.Plan) (inForce chaos.Plan, until time.Time) {
 	if p.Seed == 0 {
 		p.Seed = 1 + rand.Uint64N(maxSeed-1)
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.plan, f.setAt, f.draws = p, f.now(), rand.New(rand.NewPCG(p.Seed, 0))
+	f.change.Lock()
+	defer f.change.Unlock()
+	life, end := context.WithTimeout(context.Background(), p.TTL)
+	f.replace(p, life, end)
+	f.press(life, p)
 	return p, f.setAt.Add(p.TTL)
 }
 
+// clear ends the plan in force, if any, and returns once its pressure is released.
 func (f *faults) clear() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.plan = chaos.Plan{}
+	f.change.Lock()
+	defer f.change.Unlock()
+	life, end := context.WithCancel(context.Background())
+	f.replace(chaos.Plan{}, life, end)
 }
 
-// current returns the plan in force and when it ends; false when there is none.
-func (f *faults) current() (p chaos.Plan, until time.Time, active bool) {
+// replace exchanges the plan and waits for the end of the old one's pressure. The
+// caller holds change.
+func (f *faults) replace(p chaos.Plan, life context.Context, end func()) {
+	f.mu.Lock()
+	f.end()
+	f.plan, f.setAt, f.draws = p, f.now(), rand.New(rand.NewPCG(p.Seed, 0))
+	f.life, f.end = life, end
+	f.mu.Unlock()
+	f.pressure.Wait()
+}
+
+// current returns the plan in force and how long it has left; false when there is
+// none.
+func (f *faults) current() (p chaos.Plan, until time.Time, left time.Duration) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	until = f.setAt.Add(f.plan.TTL)
-	return f.plan, until, f.now().Before(until)
+	return f.plan, until, max(until.Sub(f.now()), 0)
 }
 
-// inject stands before every business handler and does what the plan says.
-func (a *API) inject(c *gin.Context) {
-	fault := a.chaos.next(c.FullPath())
-	if !wait(c.Request.Context(), fault.Delay) {
-		c.AbortWithStatus(statusClientGone)
-		return
+// active returns the plan in force, and the zero plan when there is none.
+func (f *faults) active() chaos.Plan {
+	if p, _, left := f.current(); left > 0 {
+		return p
 	}
-	if fault.Status != 0 {
-		refuse(c, fault.Status, "fault injected by the plan in /chaos", "")
+	return chaos.Plan{}
+}
+
+// press starts what p asks of the whole process; it ends with life.
+func (f *faults) press(life context.Context, p chaos.Plan) {
+	if p.CrashAfter > 0 {
+		f.pressure.Go(func() {
+			if wait(life, p.CrashAfter) {
+				f.count(chaos.Crash)
+				f.log.Error("crashing, as the chaos plan asks", "after", p.CrashAfter.String())
+				f.crash()
+			}
+		})
+	}
+	if p.Memory > 0 {
+		f.count(chaos.Memory)
+		f.pressure.Go(func() { hold(life, p.Memory) })
+	}
+	if p.CPU > 0 {
+		f.count(chaos.CPU)
+		for range min(p.CPU, runtime.GOMAXPROCS(0)) { // more would only queue up
+			f.pressure.Go(func() { burn(life) })
+		}
 	}
 }
 
-// wait returns after d, or false at once when ctx ends first.
-func wait(ctx context.Context, d time.Duration) bool {
-	if d <= 0 {
-		return true
+// hold keeps n bytes of memory that is really there until life ends, and then
+// gives it back to the system.
+func hold(life context.Context, n int64) {
+	const page = 4096
+	ballast := make([]byte, n)
+	for i := 0; i < len(ballast) && life.Err() == nil; i += page {
+		ballast[i] = 1 // a page that was never written to costs nothing
 	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
+	<-life.Done()
+	runtime.KeepAlive(ballast)
+	ballast = nil
+	debug.FreeOSMemory()
 }
 
-// StartChaos applies a plan in JSON from the moment of the call, like PUT /chaos.
-func (a *API) StartChaos(raw []byte) error {
-	if a.cfg.ChaosToken == "" {
-		return errOff
+// burn keeps one core busy until life ends.
+func burn(life context.Context) {
+	for life.Err() == nil {
+		for range 1 << 16 { // a fraction of a millisecond, so that the end is seen soon
+		}
 	}
-	plan, err := decodePlan(raw, a.paths())
-	if err != nil {
-		return err
-	}
-	a.applyPlan(plan, "start-up")
-	return nil
-}
-
-// applyPlan puts a valid plan in force and leaves the audit line.
-func (a *API) applyPlan(plan chaos.Plan, by string) {
-	for _, r := range a.routes() {
-		a.metrics.expect(r.method, r.path, plan.Status) // seen by rate() from the first fault on
-	}
-	plan, until := a.chaos.set(plan)
-	a.cfg.Log.Info("chaos plan set", "by", by, "plan", encodePlan(plan), "until", until.UTC())
-}
-
-func (a *API) showChaos(c *gin.Context) {
-	plan, until, active := a.chaos.current()
-	if !active {
-		c.JSON(http.StatusOK, gin.H{"active": false})
-		return
-	}
-	c.JSON(http.StatusOK, gin.H{"active": true, "plan": encodePlan(plan), "until": until.UTC()})
-}
-
-func (a *API) setChaos(c *gin.Context) {
-	raw, err := c.GetRawData()
-	if err != nil {
-		a.fail(c, errors.Join(errMalformed, err))
-		return
-	}
-	plan, err := decodePlan(raw, a.paths())
-	if err != nil {
-		a.fail(c, err)
-		return
-	}
-	a.applyPlan(plan, c.ClientIP())
-	a.showChaos(c)
-}
-
-func (a *API) clearChaos(c *gin.Context) {
-	a.chaos.clear()
-	a.cfg.Log.Info("chaos plan cleared", "by", c.ClientIP())
-	a.showChaos(c)
 }

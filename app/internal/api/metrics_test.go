@@ -55,20 +55,24 @@ func moved(all map[string]float64) map[string]float64 {
 }
 
 func TestMetricsKeepTheContractFromTheFirstScrape(t *testing.T) {
-	families := start(t, "").scrape()
+	families := start(t, secret).scrape()
 
 	three := []string{"method", "route", "status"}
 	for name, want := range map[string]struct {
 		kind   dto.MetricType
 		labels []string
 	}{
-		"http_requests_total":           {dto.MetricType_COUNTER, three},
-		"http_requests_errors_total":    {dto.MetricType_COUNTER, three},
-		"http_request_duration_seconds": {dto.MetricType_HISTOGRAM, three},
-		"http_requests_in_flight":       {dto.MetricType_GAUGE, nil},
-		"deployment_version":            {dto.MetricType_GAUGE, []string{"commit", "revision", "version"}},
-		"process_start_time_seconds":    {dto.MetricType_GAUGE, nil},
-		"go_goroutines":                 {dto.MetricType_GAUGE, nil},
+		"http_requests_total":              {dto.MetricType_COUNTER, three},
+		"http_requests_errors_total":       {dto.MetricType_COUNTER, three},
+		"http_request_duration_seconds":    {dto.MetricType_HISTOGRAM, three},
+		"http_requests_in_flight":          {dto.MetricType_GAUGE, nil},
+		"deployment_version":               {dto.MetricType_GAUGE, []string{"commit", "revision", "version"}},
+		"chaos_plan_active":                {dto.MetricType_GAUGE, nil},
+		"chaos_plan_end_timestamp_seconds": {dto.MetricType_GAUGE, nil},
+		"chaos_fault":                      {dto.MetricType_GAUGE, []string{"kind"}},
+		"chaos_faults_total":               {dto.MetricType_COUNTER, []string{"kind"}},
+		"process_start_time_seconds":       {dto.MetricType_GAUGE, nil},
+		"go_goroutines":                    {dto.MetricType_GAUGE, nil},
 	} {
 		family := families[name]
 		if family == nil || family.GetType() != want.kind || len(family.GetMetric()) == 0 {
@@ -82,7 +86,8 @@ func TestMetricsKeepTheContractFromTheFirstScrape(t *testing.T) {
 		}
 	}
 	for name := range families {
-		known := []string{"http_requests_total", "http_requests_errors_total", "http_request_duration_seconds", "http_requests_in_flight", "deployment_version"}
+		known := []string{"http_requests_total", "http_requests_errors_total", "http_request_duration_seconds", "http_requests_in_flight", "deployment_version",
+			"chaos_plan_active", "chaos_plan_end_timestamp_seconds", "chaos_fault", "chaos_faults_total"}
 		ours := !strings.HasPrefix(name, "go_") && !strings.HasPrefix(name, "process_")
 		if ours && !slices.Contains(known, name) {
 			t.Errorf("%s is not in the contract", name)

@@ -1,16 +1,13 @@
 package api
 
 import (
-	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
-
-	"github.com/gin-gonic/gin"
 
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/app/internal/chaos"
 )
@@ -23,7 +20,7 @@ func decodePlan(raw []byte, routes []string) (chaos.Plan, error) {
 	if err := json.Unmarshal(raw, &fields); err != nil {
 		return chaos.Plan{}, fmt.Errorf("%w: want one object: %w", errMalformed, err)
 	}
-	plan := chaos.Plan{Status: chaos.DefaultStatus}
+	plan := chaos.Plan{Status: chaos.DefaultStatus, Scope: chaos.ScopePod}
 	for _, name := range slices.Sorted(maps.Keys(fields)) {
 		if err := setField(&plan, name, fields[name]); err != nil {
 			return chaos.Plan{}, err
@@ -32,24 +29,13 @@ func decodePlan(raw []byte, routes []string) (chaos.Plan, error) {
 	return plan, plan.Validate(routes)
 }
 
+// fields lists the names on the wire, for people.
+const fields = "errorRate, status, latency, jitter, abortRate, hangRate, unready, crashAfter, memory, cpu, routes, ttl, seed, scope, revision"
+
 func setField(plan *chaos.Plan, name string, raw json.RawMessage) error {
-	var target any
-	want := ""
-	switch name {
-	case "errorRate":
-		target, want = &plan.ErrorRate, "a number"
-	case "status":
-		target, want = &plan.Status, "a whole number"
-	case "latency":
-		target, want = (*duration)(&plan.Latency), `a duration such as "200ms"`
-	case "ttl":
-		target, want = (*duration)(&plan.TTL), `a duration such as "10m"`
-	case "routes":
-		target, want = &plan.Routes, "a list of route templates"
-	case "seed":
-		target, want = &plan.Seed, "a whole number, not negative"
-	default:
-		return &chaos.FieldError{Field: name, Reason: "is no field of a plan; use errorRate, status, latency, ttl, routes, seed"}
+	target, want := place(plan, name)
+	if target == nil {
+		return &chaos.FieldError{Field: name, Reason: "is no field of a plan; use " + fields}
 	}
 	if string(raw) == "null" || json.Unmarshal(raw, target) != nil {
 		return &chaos.FieldError{Field: name, Reason: "must be " + want}
@@ -57,13 +43,69 @@ func setField(plan *chaos.Plan, name string, raw json.RawMessage) error {
 	return nil
 }
 
-// encodePlan is the opposite of decodePlan.
+// place is where a field is read into, and what it must be, in words; nil for a
+// name that is no field.
+func place(plan *chaos.Plan, name string) (target any, want string) {
+	const number, span = "a number", `a duration such as "200ms"`
+	switch name {
+	case "errorRate":
+		return &plan.ErrorRate, number
+	case "abortRate":
+		return &plan.AbortRate, number
+	case "hangRate":
+		return &plan.HangRate, number
+	case "status":
+		return &plan.Status, "a whole number"
+	case "latency":
+		return (*duration)(&plan.Latency), span
+	case "jitter":
+		return (*duration)(&plan.Jitter), span
+	case "crashAfter":
+		return (*duration)(&plan.CrashAfter), span
+	case "ttl":
+		return (*duration)(&plan.TTL), span
+	case "unready":
+		return &plan.Unready, "true or false"
+	case "memory":
+		return (*size)(&plan.Memory), `a number of bytes, or text such as "64Mi"`
+	case "cpu":
+		return &plan.CPU, "a whole number of cores"
+	case "routes":
+		return &plan.Routes, "a list of route templates"
+	case "seed":
+		return &plan.Seed, "a whole number, not negative"
+	case "scope":
+		return &plan.Scope, "pod or version"
+	case "revision":
+		return &plan.Revision, "text"
+	default:
+		return nil, ""
+	}
+}
+
+// encodePlan is the opposite of decodePlan. What a plan does not ask for is left out.
 func encodePlan(p chaos.Plan) map[string]any {
 	wire := map[string]any{
-		"errorRate": p.ErrorRate, "status": p.Status, "latency": p.Latency.String(), "ttl": p.TTL.String(), "seed": p.Seed,
+		"errorRate": p.ErrorRate, "status": p.Status, "latency": p.Latency.String(), "ttl": p.TTL.String(),
+		"seed": p.Seed, "scope": p.Scope,
 	}
-	if len(p.Routes) > 0 {
-		wire["routes"] = p.Routes
+	for name, optional := range map[string]struct {
+		asked bool
+		value any
+	}{
+		"jitter":     {p.Jitter > 0, p.Jitter.String()},
+		"abortRate":  {p.AbortRate > 0, p.AbortRate},
+		"hangRate":   {p.HangRate > 0, p.HangRate},
+		"unready":    {p.Unready, true},
+		"crashAfter": {p.CrashAfter > 0, p.CrashAfter.String()},
+		"memory":     {p.Memory > 0, p.Memory},
+		"cpu":        {p.CPU > 0, p.CPU},
+		"routes":     {len(p.Routes) > 0, p.Routes},
+		"revision":   {p.Revision != "", p.Revision},
+	} {
+		if optional.asked {
+			wire[name] = optional.value
+		}
 	}
 	return wire
 }
@@ -77,17 +119,23 @@ func (d *duration) UnmarshalText(text []byte) error {
 	return err
 }
 
-// authorize lets only the holder of the token pass.
-func (a *API) authorize(c *gin.Context) {
-	sent, found := strings.CutPrefix(c.GetHeader("Authorization"), "Bearer ")
-	if !found || !sameToken(sent, a.cfg.ChaosToken) {
-		c.Header("WWW-Authenticate", "Bearer")
-		a.fail(c, errUnauthorized)
-	}
-}
+// size is a number of bytes, also written as Kubernetes does: "64Mi".
+type size int64
 
-// sameToken takes the same time whatever differs; hashing first hides the length too.
-func sameToken(sent, token string) bool {
-	x, y := sha256.Sum256([]byte(sent)), sha256.Sum256([]byte(token))
-	return subtle.ConstantTimeCompare(x[:], y[:]) == 1
+func (s *size) UnmarshalJSON(raw []byte) error {
+	text := string(raw)
+	if text[0] == '"' {
+		if err := json.Unmarshal(raw, &text); err != nil {
+			return err
+		}
+	}
+	unit := int64(1)
+	for suffix, bytes := range map[string]int64{"Ki": 1 << 10, "Mi": 1 << 20} {
+		if number, found := strings.CutSuffix(text, suffix); found {
+			text, unit = number, bytes
+		}
+	}
+	n, err := strconv.ParseInt(text, 10, 32) // 32 bits times Mi fit in 64; Validate knows the limit
+	*s = size(n * unit)
+	return err
 }

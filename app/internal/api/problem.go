@@ -8,6 +8,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/app/internal/chaos"
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/app/internal/peers"
 )
 
 // Kinds of failure. Each has one status, in describe; anything else is a 500.
@@ -19,6 +20,9 @@ var (
 	errMalformed    = errors.New("read JSON body")
 	errUnauthorized = errors.New("send the token of /chaos as Authorization: Bearer")
 	errDraining     = errors.New("not ready: starting or draining")
+	errUnready      = errors.New("not ready: the plan in /chaos says so")
+
+	errOtherRevision = errors.New("this pod is of another revision; it stays as it is")
 )
 
 // fieldError names the field or parameter that makes a request invalid.
@@ -26,13 +30,19 @@ type fieldError struct{ field, reason string }
 
 func (e *fieldError) Error() string { return e.field + " " + e.reason }
 
-// problem is the body of every answer that is not 2xx (RFC 9457).
+// problem is the body of every answer that is not 2xx (RFC 9457). The last four are
+// of /chaos with scope version: who has the plan, and who has not.
 type problem struct {
 	Type   string `json:"type"`
 	Title  string `json:"title"`
 	Status int    `json:"status"`
 	Detail string `json:"detail,omitempty"`
 	Field  string `json:"field,omitempty"`
+
+	Applied       []string        `json:"applied,omitempty"`
+	OtherRevision int             `json:"otherRevision,omitempty"`
+	Failed        []peers.Failure `json:"failed,omitempty"`
+	Revisions     []string        `json:"revisions,omitempty"`
 }
 
 // fail ends the request with the problem that err is.
@@ -40,10 +50,10 @@ func (a *API) fail(c *gin.Context, err error) {
 	status, field := describe(err)
 	detail := err.Error()
 	if status == http.StatusInternalServerError {
-		a.cfg.Log.Error("request failed", "method", c.Request.Method, "path", c.FullPath(), "err", err)
+		a.cfg.Log.ErrorContext(c.Request.Context(), "request failed", "method", c.Request.Method, "path", c.FullPath(), "err", err)
 		detail = "" // an unknown error may say more than a client should know
 	}
-	refuse(c, status, detail, field)
+	refuse(c, problem{Status: status, Detail: detail, Field: field})
 }
 
 // describe maps a kind of error to its status, and to the field it is about.
@@ -68,19 +78,21 @@ func describe(err error) (status int, field string) {
 		return http.StatusMethodNotAllowed, ""
 	case errors.Is(err, errNotJSON):
 		return http.StatusUnsupportedMediaType, ""
-	case errors.Is(err, errDraining):
+	case errors.Is(err, errOtherRevision):
+		return http.StatusConflict, ""
+	case errors.Is(err, errDraining), errors.Is(err, errUnready):
 		return http.StatusServiceUnavailable, ""
 	default:
 		return http.StatusInternalServerError, ""
 	}
 }
 
-// refuse writes a problem with exactly this status; nothing after it may write.
-func refuse(c *gin.Context, status int, detail, field string) {
-	title := http.StatusText(status)
-	if title == "" {
-		title = fmt.Sprintf("Status %d", status)
+// refuse writes p, giving it the title of its status; nothing after it may write.
+func refuse(c *gin.Context, p problem) {
+	p.Type, p.Title = "about:blank", http.StatusText(p.Status)
+	if p.Title == "" {
+		p.Title = fmt.Sprintf("Status %d", p.Status)
 	}
 	c.Header("Content-Type", "application/problem+json")
-	c.AbortWithStatusJSON(status, problem{Type: "about:blank", Title: title, Status: status, Detail: detail, Field: field})
+	c.AbortWithStatusJSON(p.Status, p)
 }
