@@ -1,0 +1,269 @@
+package evidence
+
+import (
+	"encoding/json"
+	"math"
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+// binomial is the probability of k of n at q.
+func binomial(k, n int, q float64) float64 {
+	choose := func(x int) float64 { g, _ := math.Lgamma(float64(x) + 1); return g }
+	return math.Exp(choose(n) - choose(k) - choose(n-k) + float64(k)*math.Log(q) + float64(n-k)*math.Log1p(-q))
+}
+
+func TestABetIsFairAtTheLimitAndLosesBelowIt(t *testing.T) {
+	for _, n := range []int{1, 2, 5, 50, 500} {
+		for _, q := range []float64{.005, .02, .1} {
+			for _, d := range worse() {
+				mean := func(truth float64) (sum float64) {
+					for k := range n + 1 {
+						sum += binomial(k, n, truth) * math.Exp(LogShareBet(d, float64(k), float64(n), q))
+					}
+					return sum
+				}
+				if got := mean(q); math.Abs(got-1) > 1e-9 {
+					t.Errorf("n %d, q %v, d %v: the mean at the limit is %.12f, want 1", n, q, d, got)
+				}
+				if got := mean(q / 2); got > 1 {
+					t.Errorf("n %d, q %v, d %v: the mean below the limit is %.12f, want at most 1", n, q, d, got)
+				}
+			}
+		}
+	}
+}
+
+// The one thing asked of the errors is their mean; whether they come alone or all at once does not matter.
+func TestABetIsFairWhateverTheDependence(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		n := rapid.IntRange(1, 60).Draw(t, "n")
+		q := rapid.Float64Range(.001, .3).Draw(t, "q")
+		d := rapid.SampledFrom(slices.Collect(func(yield func(float64) bool) {
+			for _, d := range worse() {
+				if !yield(d) {
+					return
+				}
+			}
+		})).Draw(t, "d")
+		law := rapid.SliceOfN(rapid.Float64Range(0, 1), n+1, n+1).Draw(t, "law")
+		total, mean := 0.0, 0.0
+		for k, w := range law {
+			total += w
+			mean += w * float64(k)
+		}
+		if total == 0 {
+			t.Skip("no law")
+		}
+		mean /= total
+		// What is over the allowed mean is moved to "no error at all", so that the mean is exactly allowed.
+		keep := min(1, float64(n)*q/max(mean, 1e-300))
+		value := 1 - keep
+		value *= math.Exp(LogShareBet(d, 0, float64(n), q))
+		for k, w := range law {
+			value += keep * w / total * math.Exp(LogShareBet(d, float64(k), float64(n), q))
+		}
+		if value > 1+1e-12 {
+			t.Fatalf("the mean is %.15f, want at most 1", value)
+		}
+	})
+}
+
+func TestABetOnOneRequestIsTheLikelihoodRatio(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		q := rapid.Float64Range(.0001, .9).Draw(t, "q")
+		d := rapid.Float64Range(1.01, 1000).Draw(t, "d")
+		for k := range 2 {
+			got, want := LogShareBet(d, float64(k), 1, q), logBet(d, float64(k), 1, q)
+			if math.Abs(got-want) > 1e-12*max(1, math.Abs(want)) {
+				t.Fatalf("k %d: %v, want %v", k, got, want)
+			}
+		}
+	})
+}
+
+// tape draws blocks in the order of time.
+func tape(t *rapid.T) []Block {
+	at := time.Duration(0)
+	return rapid.SliceOfN(rapid.Custom(func(t *rapid.T) Block {
+		at += time.Duration(rapid.IntRange(0, 90).Draw(t, "seconds")) * time.Second
+		counts := func(name string) Counts {
+			n := rapid.IntRange(0, 400).Draw(t, name)
+			return Counts{float64(n), float64(rapid.IntRange(0, n).Draw(t, name+" bad"))}
+		}
+		return Block{At: at, Canary: counts("canary"), Primary: counts("primary")}
+	}), 1, 30).Draw(t, "tape")
+}
+
+func limits() Limits { return Limits{SLO: .005, Ratio: 1, Alpha: .005} }
+
+func fold(blocks []Block) (c Channels) {
+	for _, b := range blocks {
+		c = c.Observe(limits(), b)
+	}
+	return c
+}
+
+func TestOneErrorMoreNeverSpeaksForTheCanary(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		blocks := tape(t)
+		at := rapid.IntRange(0, len(blocks)-1).Draw(t, "block")
+		alone := func(blocks []Block) (p Process) {
+			for _, b := range blocks {
+				p = p.Observe(b.At, b.Canary.Bad, b.Canary.Requests, .005)
+			}
+			return p
+		}
+		before := alone(blocks).LogE()
+		more := slices.Clone(blocks)
+		if more[at].Canary.Bad < more[at].Canary.Requests {
+			more[at].Canary.Bad++
+			if after := alone(more).LogE(); after < before-1e-9 {
+				t.Fatalf("an error more took the evidence from %v to %v", before, after)
+			}
+		}
+		more = slices.Clone(blocks)
+		more[at].Canary.Requests++
+		if after := alone(more).LogE(); after > before+1e-9 {
+			t.Fatalf("a success more took the evidence from %v to %v", before, after)
+		}
+	})
+}
+
+func TestBoundsHoldTheRateBetweenThem(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		n := float64(rapid.IntRange(1, 20_000).Draw(t, "n"))
+		k := float64(rapid.IntRange(0, int(n)).Draw(t, "k"))
+		phi := rapid.Float64Range(1, 5).Draw(t, "dispersion")
+		low, high := Lower(k, n, .025, phi), Upper(k, n, .05, phi)
+		if low > k/n || high < k/n || low < 0 || high > 1 {
+			t.Fatalf("the bounds of %v in %v are %v and %v", k, n, low, high)
+		}
+		if k < n && Upper(k+1, n, .05, phi) < high {
+			t.Fatal("the upper bound falls with an error more")
+		}
+		if Upper(k, n+1, .05, phi) > high {
+			t.Fatal("the upper bound rises with a success more")
+		}
+		allowed := AllowedWeight(high, 2, .005)
+		if allowed <= 0 || allowed > 1 || allowed < 1 && math.Abs(allowed*high-.01) > 1e-12 {
+			t.Fatalf("with the rate at most %v, weight %v is allowed", high, allowed)
+		}
+	})
+}
+
+func TestCleanRequestsAreJustEnough(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		n := float64(rapid.IntRange(0, 3000).Draw(t, "n"))
+		k := float64(rapid.IntRange(0, min(20, int(n))).Draw(t, "k"))
+		rate := rapid.Float64Range(.004, .5).Draw(t, "rate")
+		more := CleanRequests(k, n, rate, .05, 1)
+		if got := Upper(k, n+more, .05, 1); got > rate*(1+1e-12) {
+			t.Fatalf("after %v more the bound is %v, want at most %v", more, got, rate)
+		}
+		if more > 0 && Upper(k, n+more-1, .05, 1) <= rate*(1-1e-12) {
+			t.Fatalf("one less than %v is enough", more)
+		}
+	})
+}
+
+func TestStateIsAValue(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		blocks := tape(t)
+		c := fold(blocks)
+		text, err := json.Marshal(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var back Channels
+		if err := json.Unmarshal(text, &back); err != nil || back != c {
+			t.Fatalf("JSON makes %+v of %+v (%v)", back, c, err)
+		}
+		last := blocks[len(blocks)-1].At
+		if again := c.Observe(limits(), Block{At: last + time.Hour}); again != c {
+			t.Fatal("a block without requests changes something")
+		}
+	})
+}
+
+func TestCapThrowsAwayAndNothingElse(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		c := fold(tape(t))
+		limit := rapid.Float64Range(1, 5000).Draw(t, "limit")
+		for _, p := range []Process{c.SLO, c.Compare, c.Primary} {
+			capped := p.Cap(limit)
+			if capped.LogE() > p.LogE()+1e-9 || capped.LogE() > math.Log(limit)+1e-9 {
+				t.Fatalf("Cap(%v) made %v of %v", limit, capped.LogE(), p.LogE())
+			}
+			if cash := p.cash(); cash < -1e-12 || cash > 1 || math.Exp(p.LogE()) < cash-1e-9 {
+				t.Fatalf("the evidence %v is under its cash %v", math.Exp(p.LogE()), cash)
+			}
+		}
+	})
+}
+
+func TestComparingIsTheSameFromBothSides(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		n := float64(rapid.IntRange(1, 300).Draw(t, "n"))
+		k := float64(rapid.IntRange(0, int(n)).Draw(t, "k"))
+		f := float64(rapid.IntRange(0, int(n)).Draw(t, "f"))
+		compare := func(a, b Counts) float64 {
+			return Channels{}.Observe(limits(), Block{Canary: a, Primary: b}).Compare.LogE()
+		}
+		// With equal traffic the share is ½ on either side, and what one side has the other lacks.
+		ours, theirs := compare(Counts{n, k}, Counts{n, f}), compare(Counts{n, f}, Counts{n, k})
+		if k == f && math.Abs(ours-theirs) > 1e-12 || k > f && ours < theirs {
+			t.Fatalf("%v against %v is worth %v, the other way round %v", k, f, ours, theirs)
+		}
+		for _, b := range [][2]Counts{{{n, k}, {}}, {{}, {n, f}}, {{n, 0}, {n, 0}}} {
+			if got := compare(b[0], b[1]); got != 0 {
+				t.Fatalf("with nothing to compare the evidence is %v", got)
+			}
+		}
+	})
+}
+
+// The chances of ever crossing 200 : 1 in single requests, half staked and without restarts, by exact recursion over
+// the number of errors; the reference values were found by two other programs.
+func TestTheLineIsCrossedExactlyAsOftenAsItShould(t *testing.T) {
+	ladder := worse()
+	line := func(k, n int) bool {
+		staked := logMeanBet(ladder[:], float64(k), float64(n), .005)
+		return logAddExp(math.Log(.5), math.Log(.5)+staked) >= math.Log(200)
+	}
+	for _, c := range []struct {
+		n    int
+		p    float64
+		want float64
+	}{
+		{1000, .005, .000819283945}, {1000, .01, .074949182021}, {1000, .02, .871255964087},
+		{10_000, .005, .001179362753}, {10_000, .01, .982256760992}, {40_000, .005, .001330805122},
+	} {
+		alive, crossed, edge := []float64{1}, 0.0, 1 // alive[k]: k errors and never crossed; edge: least k that crosses
+		for n := 1; n <= c.n; n++ {
+			for edge > 0 && line(edge-1, n) {
+				edge--
+			}
+			for !line(edge, n) {
+				edge++
+			}
+			next := make([]float64, edge)
+			for k, chance := range alive {
+				for hit, part := range []float64{1 - c.p, c.p} {
+					if k+hit < edge {
+						next[k+hit] += chance * part
+					} else {
+						crossed += chance * part
+					}
+				}
+			}
+			alive = next
+		}
+		if math.Abs(crossed-c.want) > 1e-9 {
+			t.Errorf("%d requests at %v cross with probability %.12f, want %.12f", c.n, c.p, crossed, c.want)
+		}
+	}
+}
