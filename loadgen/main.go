@@ -1,4 +1,4 @@
-// Loadgen sends even load to HTTP services: once from the command line, or as a
+// Loadgen sends load to HTTP services: once from the command line, or as a
 // service that Flagger and people start and stop attacks on.
 package main
 
@@ -22,7 +22,7 @@ var version, commit = "dev", "none"
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
-	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	err := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "loadgen:", err)
 	}
@@ -36,16 +36,19 @@ type commands struct {
 	Version versionCommand `cmd:"" help:"Print the version."`
 }
 
-// streams are where a command writes: its result to out, all else to err.
-type streams struct{ out, err io.Writer }
+// streams are where a command reads and writes: its result to out, all else to err.
+type streams struct {
+	in       io.Reader
+	out, err io.Writer
+}
 
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) error {
 	parser, err := kong.New(&commands{},
 		kong.Name("loadgen"),
-		kong.Description("Sends load at a constant rate and counts every answer."),
+		kong.Description("Sends load in a chosen shape and counts every answer."),
 		kong.Writers(stdout, stderr),
 		kong.BindTo(ctx, (*context.Context)(nil)),
-		kong.Bind(streams{stdout, stderr}),
+		kong.Bind(streams{stdin, stdout, stderr}),
 	)
 	if err != nil {
 		return fmt.Errorf("build the command line: %w", err)

@@ -37,12 +37,12 @@ func TestRun(t *testing.T) {
 		{"a header with a comma is one header", []string{"--header", "Accept: a, b"}, 0, "requests  20\n", ""},
 		{"a header without colon is refused", []string{"--header", "Accept"}, 1, "", "write it as"},
 		{"a wrong threshold is refused", []string{"--max-error-rate", "5"}, 1, "", "between 0 and 1"},
-		{"an unknown flag is refused", []string{"--shape", "sine"}, 1, "", "--help"},
+		{"an unknown flag is refused", []string{"--shapes", "sine"}, 1, "", "--help"},
 		{"an unknown output is refused", []string{"--output", "xml"}, 1, "", "json"},
 	} {
 		t.Run(tc.proves, func(t *testing.T) {
 			var stdout, stderr bytes.Buffer
-			err := run(t.Context(), append([]string{"run", "--rate", "100", "--duration", "200ms", server.URL}, tc.args...), &stdout, &stderr)
+			err := run(t.Context(), append([]string{"run", "--rate", "100", "--duration", "200ms", server.URL}, tc.args...), nil, &stdout, &stderr)
 			if exitCode(err) != tc.exit || (err != nil && !strings.Contains(err.Error(), tc.err)) {
 				t.Errorf("ended with %v (exit %d), want %d and %q", err, exitCode(err), tc.exit, tc.err)
 			}
@@ -61,7 +61,7 @@ func TestRunJSONIsOneDocument(t *testing.T) {
 	var stdout bytes.Buffer
 	closed := httptest.NewServer(nil)
 	closed.Close()
-	if err := run(t.Context(), []string{"run", "--rate", "100", "--duration", "50ms", "--output", "json", closed.URL}, &stdout, io.Discard); err != nil {
+	if err := run(t.Context(), []string{"run", "--rate", "100", "--duration", "50ms", "--output", "json", closed.URL}, nil, &stdout, io.Discard); err != nil {
 		t.Fatal(err)
 	}
 	var s struct {
@@ -83,7 +83,7 @@ func TestAnInterruptedRunStillPrintsItsSummary(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { cancel() }))
 	defer server.Close()
 	var stdout bytes.Buffer
-	err := run(ctx, []string{"run", "--rate", "0.1", "--duration", "1m", server.URL}, &stdout, io.Discard)
+	err := run(ctx, []string{"run", "--rate", "0.1", "--duration", "1m", server.URL}, nil, &stdout, io.Discard)
 	if exitCode(err) != 1 || !strings.Contains(err.Error(), "interrupted after 1 of 6") || !strings.Contains(stdout.String(), "requests  1\n") {
 		t.Errorf("ended with %v and\n%s", err, stdout.String())
 	}
@@ -92,7 +92,7 @@ func TestAnInterruptedRunStillPrintsItsSummary(t *testing.T) {
 func TestVersion(t *testing.T) {
 	t.Parallel()
 	var stdout bytes.Buffer
-	if err := run(t.Context(), []string{"version"}, &stdout, io.Discard); err != nil || stdout.String() != "loadgen dev (none)\n" {
+	if err := run(t.Context(), []string{"version"}, nil, &stdout, io.Discard); err != nil || stdout.String() != "loadgen dev (none)\n" {
 		t.Errorf("%q, %v", stdout.String(), err)
 	}
 }
@@ -108,7 +108,7 @@ func TestServeFromStartToEnd(t *testing.T) {
 	logs, stderr := io.Pipe()
 	ended := make(chan error, 1)
 	go func() {
-		ended <- run(ctx, []string{"serve"}, io.Discard, stderr)
+		ended <- run(ctx, []string{"serve"}, nil, io.Discard, stderr)
 		_ = stderr.Close()
 	}()
 	lines := bufio.NewScanner(logs)
@@ -163,7 +163,7 @@ func TestServeRefusesABadStart(t *testing.T) {
 		{"serve", "--listen", "127.0.0.1:0", "--allowed-hosts", "http://a"},
 		{"serve", "--listen", "nowhere"},
 	} {
-		if err := run(t.Context(), args, io.Discard, io.Discard); exitCode(err) != 1 {
+		if err := run(t.Context(), args, nil, io.Discard, io.Discard); exitCode(err) != 1 {
 			t.Errorf("%v ended with %v", args, err)
 		}
 	}

@@ -16,14 +16,15 @@ const module = "github.com/rollout-monitoring/microservice_rollout_monitoring/lo
 // rooms lists, for every package, the rooms of this house it may enter.
 var rooms = map[string][]string{
 	"shape": {},
-	"fire":  {},
+	"fire":  {"shape"},
 	"tally": {},
-	"api":   {"shape", "fire", "tally"},
+	"seen":  {},
+	"api":   {"shape", "fire", "tally", "seen"},
 }
 
 // pure rooms get everything as arguments: all they may import is here.
 var pure = map[string][]string{
-	"shape": {"fmt", "math", "time", "github.com/tsenart/vegeta/v12/lib"},
+	"shape": {"errors", "fmt", "math", "slices", "sort", "strconv", "strings", "time"},
 	"tally": {
 		"encoding/json", "errors", "fmt", "io", "maps", "slices", "strconv", "strings", "sync", "time",
 		"github.com/HdrHistogram/hdrhistogram-go",
@@ -33,8 +34,9 @@ var pure = map[string][]string{
 // only says which rooms alone may use a library.
 var only = map[string][]string{
 	"github.com/gin-gonic/gin":                {"api"},
-	"github.com/prometheus/client_golang":     {"api"},
-	"github.com/tsenart/vegeta/v12":           {"shape", "fire"},
+	"github.com/prometheus/client_golang":     {"api", "seen"},
+	"github.com/tsenart/vegeta/v12":           {"fire"},
+	"go.opentelemetry.io":                     {"fire", "api"},
 	"github.com/HdrHistogram/hdrhistogram-go": {"tally"},
 }
 

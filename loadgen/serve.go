@@ -16,7 +16,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/loadgen/internal/api"
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/loadgen/internal/seen"
 )
+
+// lastRequests is how long requests to the API may take at the end.
+const lastRequests = 500 * time.Millisecond
 
 // serveCommand is the service.
 type serveCommand struct {
@@ -24,6 +28,9 @@ type serveCommand struct {
 	AllowedHosts []string      `env:"LOADGEN_ALLOWED_HOSTS" placeholder:"HOST,..." help:"Host names, without port, that load may be sent to. None allows nothing."`
 	MaxRate      float64       `default:"1000" env:"LOADGEN_MAX_RATE" help:"Most requests per second, of all running attacks together."`
 	MaxDuration  time.Duration `default:"1h" env:"LOADGEN_MAX_DURATION" help:"Longest attack."`
+	MaxInFlight  int           `default:"10000" env:"LOADGEN_MAX_IN_FLIGHT" help:"Most requests under way, of all running attacks together."`
+	MaxAttacks   int           `default:"100" env:"LOADGEN_MAX_ATTACKS" help:"Most attacks at a time."`
+	Prometheus   string        `env:"LOADGEN_PROMETHEUS_URL" placeholder:"URL" help:"Prometheus that the seenQuery of a top-up is asked of. None refuses them."`
 	Timeout      time.Duration `default:"10s" env:"LOADGEN_TIMEOUT" help:"How long one request may take."`
 	Proxy        *url.URL      `env:"LOADGEN_PROXY" placeholder:"URL" help:"Send everything through this proxy, http:// or socks5h://; the usual proxy variables are not read."`
 	LogLevel     slog.Level    `default:"info" env:"LOG_LEVEL" help:"Least level that is logged: debug, info, warn, error."`
@@ -36,9 +43,24 @@ func (c *serveCommand) Run(ctx context.Context, std streams) error {
 	gin.SetMode(gin.ReleaseMode) // or gin writes its routes to stdout
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	attacks, err := api.New(api.Config{
-		AllowedHosts: c.AllowedHosts, MaxRate: c.MaxRate, MaxDuration: c.MaxDuration, Timeout: c.Timeout, Proxy: c.Proxy,
-	}, registry, log.With("component", "attacks"))
+	cfg := api.Config{
+		AllowedHosts: c.AllowedHosts, MaxRate: c.MaxRate, MaxDuration: c.MaxDuration,
+		MaxInFlight: c.MaxInFlight, MaxAttacks: c.MaxAttacks, Timeout: c.Timeout, Proxy: c.Proxy,
+	}
+	if c.Prometheus != "" {
+		asker, err := seen.New(c.Prometheus, c.Proxy)
+		if err != nil {
+			return err
+		}
+		cfg.Seen = asker.Query
+	}
+	tracing, endTracing, err := startTracing(ctx, log.With("component", "tracing"))
+	if err != nil {
+		return err
+	}
+	defer endTracing()
+	cfg.Tracing = tracing
+	attacks, err := api.New(cfg, registry, log.With("component", "attacks"))
 	if err != nil {
 		return err
 	}
@@ -50,12 +72,13 @@ func (c *serveCommand) Run(ctx context.Context, std streams) error {
 		Handler:           attacks.Handler(),
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       15 * time.Second,
-		WriteTimeout:      c.Timeout + 15*time.Second, // stopping waits for one request timeout
+		WriteTimeout:      15 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
 	log.Info("listening", "address", listener.Addr().String(), "version", version, "commit", commit,
-		"allowedHosts", c.AllowedHosts, "maxRate", c.MaxRate, "maxDuration", c.MaxDuration.String(), "timeout", c.Timeout.String())
+		"allowedHosts", c.AllowedHosts, "maxRate", c.MaxRate, "maxDuration", c.MaxDuration.String(),
+		"maxInFlight", c.MaxInFlight, "maxAttacks", c.MaxAttacks, "prometheus", c.Prometheus != "", "tracing", tracing != nil, "timeout", c.Timeout.String())
 
 	var g group.Group
 	ctx, cancel := context.WithCancel(ctx)
@@ -66,10 +89,10 @@ func (c *serveCommand) Run(ctx context.Context, std streams) error {
 		}
 		return nil
 	}, func(error) {
-		deadline, done := context.WithTimeout(context.Background(), 5*time.Second)
+		deadline, done := context.WithTimeout(context.Background(), lastRequests)
 		defer done()
 		if err := server.Shutdown(deadline); err != nil {
-			log.Warn("requests cut off at shutdown", "error", err)
+			log.Warn("requests cut off at shutdown", "error", err, "close", server.Close())
 		}
 	})
 	return g.Run()

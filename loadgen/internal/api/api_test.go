@@ -48,7 +48,7 @@ func newHouse(t *testing.T, handler http.HandlerFunc) *house {
 		}
 	}))
 	t.Cleanup(h.target.Close)
-	cfg := Config{AllowedHosts: []string{"127.0.0.1"}, MaxRate: 1000, MaxDuration: time.Hour, Timeout: 10 * time.Second}
+	cfg := Config{AllowedHosts: []string{"127.0.0.1"}, MaxRate: 1000, MaxDuration: time.Hour, MaxInFlight: 10_000, MaxAttacks: 100, Timeout: 10 * time.Second}
 	attacks, err := New(cfg, prometheus.NewRegistry(), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
@@ -522,11 +522,13 @@ func TestClosingStopsAttacksAndRefusesNewOnes(t *testing.T) {
 
 func TestNewRefusesAConfigWithoutLimits(t *testing.T) {
 	t.Parallel()
-	full := Config{AllowedHosts: []string{"h"}, MaxRate: 1, MaxDuration: time.Second, Timeout: time.Second}
+	full := Config{AllowedHosts: []string{"h"}, MaxRate: 1, MaxDuration: time.Second, MaxInFlight: 1, MaxAttacks: 1, Timeout: time.Second}
 	for name, spoil := range map[string]func(*Config){
 		"rate":     func(c *Config) { c.MaxRate = 0 },
 		"duration": func(c *Config) { c.MaxDuration = 0 },
 		"timeout":  func(c *Config) { c.Timeout = 0 },
+		"flight":   func(c *Config) { c.MaxInFlight = 0 },
+		"attacks":  func(c *Config) { c.MaxAttacks = 0 },
 		"host":     func(c *Config) { c.AllowedHosts = []string{"http://h"} },
 	} {
 		cfg := full

@@ -8,38 +8,36 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/loadgen/internal/fire"
-	"github.com/rollout-monitoring/microservice_rollout_monitoring/loadgen/internal/shape"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/loadgen/internal/tally"
 )
 
-const (
-	keepEnded  = 100 // final states that stay readable
-	maxRunning = 100 // attacks at one time; each costs memory however slow it is
-)
+// keepEnded is how many final states stay readable.
+const keepEnded = 100
 
-// Config is what the operator allows. All fields but AllowedHosts and Proxy are
-// needed; without allowed hosts every attack is refused.
+// Seen is a consumer contract: how many samples others have sent since an attack
+// began, elapsed ago, by this query. It is asked from several goroutines.
+type Seen func(ctx context.Context, query string, elapsed time.Duration) (uint64, error)
+
+// Config is what the operator allows. The limits are needed; without allowed hosts
+// every attack is refused.
 type Config struct {
-	AllowedHosts []string      // host names without port
-	MaxRate      float64       // requests per second, of all running attacks together
-	MaxDuration  time.Duration // of one attack
-	Timeout      time.Duration // of one request
-	Proxy        *url.URL      // for all requests; nil is none
-}
-
-// Request asks for one attack. Its name is its key: letters, digits, '.', '-'
-// and '_'.
-type Request struct {
-	Name     string        `json:"name"`
-	Targets  []fire.Target `json:"targets"`
-	Rate     float64       `json:"rate"`     // per second
-	Duration string        `json:"duration"` // "15m"
+	AllowedHosts []string             // host names without port
+	MaxRate      float64              // requests per second, of all running attacks together
+	MaxDuration  time.Duration        // of one attack
+	MaxInFlight  int                  // requests under way at a time, of all running attacks together
+	MaxAttacks   int                  // running at a time; each costs memory however slow it is
+	Timeout      time.Duration        // of one request
+	Proxy        *url.URL             // for all requests; nil is none
+	Seen         Seen                 // nil: a seenQuery is refused
+	Tracing      trace.TracerProvider // nil: requests have no spans
 }
 
 // State is an attack as it is shown. It is final once EndedAt is set; a stopped
@@ -47,25 +45,37 @@ type Request struct {
 type State struct {
 	Name      string     `json:"name"`
 	Canary    string     `json:"canary"` // "namespace/name" when Flagger started it
-	State     string     `json:"state"`  // running, done or stopped
+	Shape     string     `json:"shape"`
+	State     string     `json:"state"` // running, done or stopped
 	StartedAt time.Time  `json:"startedAt"`
 	EndedAt   *time.Time `json:"endedAt"`
+	RateNow   float64    `json:"rateNow"`             // per second, as the shape wants it; 0 when it does not run
+	Due       uint64     `json:"due"`                 // requests that should have been sent until now
+	Sent      uint64     `json:"sent"`                // of those, the ones that were; all are answered or unfinished at the end
+	Seen      *uint64    `json:"seen,omitempty"`      // samples of others, for a top-up that asks
+	SeenError string     `json:"seenError,omitempty"` // why seen is older than it should be
 	tally.Summary
 }
 
 // attack is one entry of Attacks. The fields below the line are guarded by
 // Attacks.mu.
 type attack struct {
-	name, canary string
-	rate         float64
-	started      time.Time
-	cancel       context.CancelFunc
-	done         chan struct{} // closed when ended is set
+	name, canary, shape string
+	rate                float64 // the highest
+	inFlight            int     // at most
+	started             time.Time
+	cancel              context.CancelFunc
+	done                chan struct{} // closed when ended is set
 
-	tally   *tally.Tally // dropped at the end: its histogram is large
+	// These three are dropped at the end: targets and histogram are large.
+	request Request
+	firing  *fire.Attack
+	tally   *tally.Tally
+
 	stopped bool
 	ended   *time.Time
 	final   tally.Summary
+	last    fire.Progress
 }
 
 // Attacks holds the running attacks and the last ended ones. The newest attack
@@ -90,22 +100,24 @@ func New(cfg Config, registry *prometheus.Registry, log *slog.Logger) (*Attacks,
 	if err != nil {
 		return nil, err
 	}
-	if cfg.MaxRate <= 0 || cfg.MaxDuration <= 0 || cfg.Timeout <= 0 {
-		return nil, errors.New("limits: the highest rate, the longest duration and the timeout must be over 0")
+	if cfg.MaxRate <= 0 || cfg.MaxDuration <= 0 || cfg.Timeout <= 0 || cfg.MaxInFlight <= 0 || cfg.MaxAttacks <= 0 {
+		return nil, errors.New("limits: rate, duration, requests in flight, attacks and the timeout must be over 0")
 	}
 	a := &Attacks{cfg: cfg, allowed: allowed, log: log}
-	a.metrics = newMetrics(registry, func() float64 {
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		count, _ := a.load()
-		return float64(count)
-	})
+	locked := func(number func() float64) func() float64 {
+		return func() float64 {
+			a.mu.Lock()
+			defer a.mu.Unlock()
+			return number()
+		}
+	}
+	a.metrics = newMetrics(registry, locked(func() float64 { return float64(a.load(nil).attacks) }), locked(a.rateNow))
 	a.handler = a.routes(registry)
 	return a, nil
 }
 
 // Run waits for ctx to end, stops every attack and returns when all their
-// requests are counted, at the latest after one request timeout.
+// requests are counted or cut off, well within a second.
 func (a *Attacks) Run(ctx context.Context) error {
 	<-ctx.Done()
 	a.mu.Lock()
@@ -119,79 +131,71 @@ func (a *Attacks) Run(ctx context.Context) error {
 }
 
 // start begins the attack, or reports false and the state of the one that runs
-// under its name already.
-func (a *Attacks) start(req Request, canary string) (State, bool, error) {
-	plan, err := a.plan(req)
+// under its name already with the same request. With another request it depends
+// on who asks: Flagger (canary is set) means the next rollout, so the old attack
+// stops; for anybody else it is a conflict.
+func (a *Attacks) start(req Request, canary string, parent trace.SpanContext) (State, bool, error) {
+	w, err := a.plan(req, parent)
 	if err != nil {
 		return State{}, false, err
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if old := a.find(req.Name); old != nil && old.runs() {
-		return old.state(), false, nil
+	old := a.find(req.Name)
+	if old != nil && old.runs() {
+		different := differs(old.request, req)
+		if len(different) == 0 {
+			return old.state(), false, nil
+		}
+		if canary == "" {
+			return State{}, false, refuse(conflict, "attack %s runs with another %s: stop it first", req.Name, strings.Join(different, ", "))
+		}
 	}
-	if err := a.room(req.Rate); err != nil {
+	if err := a.room(w, old); err != nil {
 		return State{}, false, err
+	}
+	if old != nil && old.runs() {
+		old.halt()
+		a.log.Info("attack replaced", "attack", old.name)
 	}
 	// The attack outlives the request that asked for it.
 	ctx, cancel := context.WithCancel(context.Background())
 	atk := &attack{
-		name: req.Name, canary: canary, rate: req.Rate, started: time.Now().UTC(),
-		cancel: cancel, done: make(chan struct{}), tally: tally.New(),
+		name: req.Name, canary: canary, shape: req.kind(), rate: w.rate, inFlight: w.inFlight, started: time.Now().UTC(),
+		cancel: cancel, done: make(chan struct{}), request: req, firing: w.plan.Attack(), tally: tally.New(),
 	}
 	a.list = append(a.list, atk)
-	a.metrics.expect(atk.name)
-	sum := atk.tally
+	sum, firing, count := atk.tally, atk.firing, a.metrics.observer(atk.name)
 	a.firing.Go(func() {
-		plan.Run(ctx, func(r fire.Result) {
-			sum.Add(r.Code, r.Latency, r.Error)
-			a.metrics.observe(atk.name, r)
+		firing.Run(ctx, func(r fire.Result) {
+			if r.Unfinished {
+				sum.AddUnfinished()
+			} else {
+				sum.Add(r.Code, r.Latency, r.Error)
+			}
+			count(r)
 		})
 		a.end(atk)
 	})
-	a.log.Info("attack started", "attack", atk.name, "rate", req.Rate, "duration", req.Duration)
+	a.log.Info("attack started", "attack", atk.name, "shape", atk.shape, "highestRate", atk.rate)
 	return atk.state(), true, nil
 }
 
-// plan checks everything about req that does not depend on other attacks.
-func (a *Attacks) plan(req Request) (fire.Plan, error) {
-	if !validName(req.Name, true) {
-		return fire.Plan{}, refuse(invalid, "name %q: 1 to 253 letters, digits, '.', '-' and '_'", req.Name)
-	}
-	duration, err := time.ParseDuration(req.Duration)
-	if err != nil {
-		return fire.Plan{}, refuse(invalid, "duration %q: write it like 15m or 90s", req.Duration)
-	}
-	constant, err := shape.NewConstant(req.Rate, duration)
-	if err != nil {
-		return fire.Plan{}, refuse(invalid, "%v", err)
-	}
-	plan, err := fire.NewPlan(req.Name, req.Targets, constant, a.cfg.Timeout)
-	if err != nil {
-		return fire.Plan{}, refuse(invalid, "%v", err)
-	}
-	for _, target := range req.Targets {
-		if err := a.allowed.check(target.URL); err != nil {
-			return fire.Plan{}, err
-		}
-	}
-	if duration > a.cfg.MaxDuration {
-		return fire.Plan{}, refuse(forbidden, "duration %s: at most %s is allowed", duration, a.cfg.MaxDuration)
-	}
-	return plan.Through(a.cfg.Proxy), nil
-}
-
-// room says whether one more attack of this rate fits; the caller holds mu.
-func (a *Attacks) room(rate float64) error {
+// room says whether one more attack fits, in the place of old if that runs; the
+// caller holds mu.
+func (a *Attacks) room(w wanted, old *attack) error {
 	if a.closing {
-		return refuse(closing, "the load generator is shutting down: try again when it is back")
+		return refuse(conflict, "the load generator is shutting down: try again when it is back")
 	}
-	count, sum := a.load()
-	if rate+sum > a.cfg.MaxRate {
-		return refuse(forbidden, "rate %v: with the %v per second of running attacks it is over the allowed %v", rate, sum, a.cfg.MaxRate)
-	}
-	if count >= maxRunning {
-		return refuse(forbidden, "%d attacks are running: stop one first", count)
+	others := a.load(old)
+	switch {
+	case w.rate+others.rate > a.cfg.MaxRate:
+		return refuse(forbidden, "rate %v: with the %v per second of running attacks it is over the allowed %v", w.rate, others.rate, a.cfg.MaxRate)
+	case w.inFlight+others.inFlight > a.cfg.MaxInFlight:
+		return refuse(forbidden, "in flight: this attack may need %d requests under way and those that run %d, together over the allowed %d",
+			w.inFlight, others.inFlight, a.cfg.MaxInFlight)
+	case others.attacks >= a.cfg.MaxAttacks:
+		return refuse(forbidden, "%d attacks are running: stop one first", others.attacks)
 	}
 	return nil
 }
@@ -214,7 +218,8 @@ func (a *Attacks) end(atk *attack) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	now := time.Now().UTC()
-	atk.final, atk.ended, atk.tally = atk.tally.Summary(), &now, nil
+	atk.final, atk.last, atk.ended = atk.tally.Summary(), atk.firing.Progress(), &now
+	atk.tally, atk.firing, atk.request = nil, nil, Request{}
 	atk.cancel()
 	close(atk.done)
 	a.log.Info("attack ended", "attack", atk.name, "state", atk.state().State,
@@ -263,15 +268,30 @@ func (a *Attacks) all() []State {
 	return states
 }
 
-// load counts the attacks that send requests and adds up their rates; the caller
-// holds mu.
-func (a *Attacks) load() (count int, rate float64) {
+// used is what running attacks take of the operator's limits.
+type used struct {
+	attacks, inFlight int
+	rate              float64
+}
+
+// load adds up the attacks that send requests, but one; the caller holds mu.
+func (a *Attacks) load(but *attack) (u used) {
 	for _, atk := range a.list {
-		if atk.runs() {
-			count, rate = count+1, rate+atk.rate
+		if atk != but && atk.runs() {
+			u.attacks, u.inFlight, u.rate = u.attacks+1, u.inFlight+atk.inFlight, u.rate+atk.rate
 		}
 	}
-	return count, rate
+	return u
+}
+
+// rateNow adds up what the shapes want now; the caller holds mu.
+func (a *Attacks) rateNow() (rate float64) {
+	for _, atk := range a.list {
+		if atk.runs() {
+			rate += atk.firing.Progress().Rate
+		}
+	}
+	return rate
 }
 
 // The methods of attack are for those who hold Attacks.mu.
@@ -286,15 +306,27 @@ func (k *attack) halt() {
 }
 
 func (k *attack) state() State {
-	s := State{Name: k.name, Canary: k.canary, State: "running", StartedAt: k.started, EndedAt: k.ended, Summary: k.final}
+	sum, p := k.final, k.last
 	if k.ended == nil {
-		s.Summary = k.tally.Summary()
+		sum, p = k.tally.Summary(), k.firing.Progress()
+	}
+	s := State{
+		Name: k.name, Canary: k.canary, Shape: k.shape, State: "running", StartedAt: k.started, EndedAt: k.ended,
+		Due: p.Due, Sent: p.Sent, Summary: sum,
+	}
+	if p.Asked {
+		s.Seen = &p.Seen
+	}
+	if p.SeenError != nil {
+		s.SeenError = p.SeenError.Error()
 	}
 	switch {
 	case k.stopped:
 		s.State = "stopped"
 	case k.ended != nil:
 		s.State = "done"
+	default:
+		s.RateNow = p.Rate
 	}
 	return s
 }

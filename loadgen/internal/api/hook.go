@@ -2,12 +2,8 @@ package api
 
 import (
 	"net/http"
-	"slices"
-	"strconv"
 
 	"github.com/gin-gonic/gin"
-
-	"github.com/rollout-monitoring/microservice_rollout_monitoring/loadgen/internal/fire"
 )
 
 // payload is what Flagger sends to every hook; fields it may add are ignored.
@@ -22,6 +18,11 @@ type payload struct {
 // post-rollout, which stops it: the phase tells them apart. It answers 200 or
 // 201 for yes, since Flagger takes all over 202 for no, and does not wait for
 // the last answers of a stopped attack, since Flagger's control loop waits for it.
+//
+// Flagger asks pre-rollout with phase Progressing, often more than once for one
+// rollout, and post-rollout once with Succeeded or Failed, a rollback included. So
+// a repeated start is a no-op, one that differs is the next rollout and replaces
+// what still runs, and a stop for what nobody knows is a yes.
 func (a *Attacks) hook(c *gin.Context) {
 	state, started, err := a.answer(c)
 	switch {
@@ -50,7 +51,7 @@ func (a *Attacks) answer(c *gin.Context) (state any, started bool, err error) {
 		if err != nil {
 			return nil, false, err
 		}
-		return a.start(req, p.Namespace+"/"+p.Name)
+		return a.start(req, p.Namespace+"/"+p.Name, parent(c))
 	case "Succeeded", "Failed":
 		// Nothing but the name matters here: a stop must not fail on a detail.
 		if atk := a.stop(name); atk != nil {
@@ -77,24 +78,4 @@ func (p payload) attackName() (string, error) {
 		return "", refuse(invalid, "metadata.name %q: letters, digits, '-' and '_'", load)
 	}
 	return p.Namespace + "." + p.Name + "." + load, nil
-}
-
-// request reads the metadata. A key that nobody reads is refused: a misspelt
-// host would send the load to another service.
-func (p payload) request(name string) (Request, error) {
-	known := []string{"url", "host", "method", "rate", "duration", "name"}
-	for key := range p.Metadata {
-		if !slices.Contains(known, key) {
-			return Request{}, refuse(invalid, "metadata.%s: is not known, use %v", key, known)
-		}
-	}
-	rate, err := strconv.ParseFloat(p.Metadata["rate"], 64)
-	if err != nil {
-		return Request{}, refuse(invalid, "metadata.rate %q: write requests per second, like 50", p.Metadata["rate"])
-	}
-	target := fire.Target{Method: p.Metadata["method"], URL: p.Metadata["url"]}
-	if host := p.Metadata["host"]; host != "" {
-		target.Header = http.Header{"Host": {host}}
-	}
-	return Request{Name: name, Targets: []fire.Target{target}, Rate: rate, Duration: p.Metadata["duration"]}, nil
 }

@@ -13,7 +13,7 @@ const (
 	forbidden = http.StatusForbidden             // against the operator's limits
 	unknown   = http.StatusNotFound              // no such attack
 	tooLarge  = http.StatusRequestEntityTooLarge // the body is over maxBody
-	closing   = http.StatusConflict              // the service is about to end
+	conflict  = http.StatusConflict              // against what runs, or the service is about to end
 )
 
 // refusal is an error that the client may read: one line, what to do next.

@@ -10,6 +10,8 @@ import (
 	"github.com/gin-gonic/gin"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
 )
 
 // maxBody is how many bytes of a request body are read.
@@ -36,7 +38,8 @@ func (a *Attacks) routes(registry *prometheus.Registry) http.Handler {
 	r.DELETE("/api/v1/attacks/:name", a.remove)
 	r.POST("/hooks/v1/load", a.hook)
 
-	r.GET("/metrics", gin.WrapH(promhttp.HandlerFor(registry, promhttp.HandlerOpts{})))
+	// OpenMetrics, if the scraper asks for it, is the form that carries exemplars.
+	r.GET("/metrics", gin.WrapH(promhttp.HandlerFor(registry, promhttp.HandlerOpts{EnableOpenMetrics: true})))
 	r.GET("/healthz", func(c *gin.Context) { c.String(http.StatusOK, "ok\n") })
 	r.GET("/readyz", a.ready)
 	return r
@@ -48,7 +51,7 @@ func (a *Attacks) post(c *gin.Context) {
 		problem(c, statusOf(err), err.Error())
 		return
 	}
-	state, started, err := a.start(req, "")
+	state, started, err := a.start(req, "", parent(c))
 	switch {
 	case err != nil:
 		problem(c, statusOf(err), err.Error())
@@ -99,6 +102,12 @@ func (a *Attacks) ready(c *gin.Context) {
 		return
 	}
 	c.String(http.StatusOK, "ok\n")
+}
+
+// parent is the span that asked for an attack, by W3C traceparent, if one did.
+func parent(c *gin.Context) trace.SpanContext {
+	carrier := propagation.HeaderCarrier(c.Request.Header)
+	return trace.SpanContextFromContext(propagation.TraceContext{}.Extract(c.Request.Context(), carrier))
 }
 
 // decode reads one JSON value. Strict refuses fields that nobody reads: with

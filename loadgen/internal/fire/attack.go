@@ -4,129 +4,209 @@ package fire
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
-	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	vegeta "github.com/tsenart/vegeta/v12/lib"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/loadgen/internal/shape"
 )
 
-// Shape is fire's contract with whoever plans the load: vegeta's Pacer, and when
-// hit n (from 0) is due after the start. It is asked from several goroutines and
-// must answer from its arguments alone.
-type Shape interface {
-	vegeta.Pacer
-	At(n uint64) time.Duration
-}
+// lastAnswers is how long a stopped attack waits for the requests under way.
+const lastAnswers = 50 * time.Millisecond
 
 // Plan is a checked attack, ready to run; NewPlan makes it.
 type Plan struct {
 	name    string
-	targets []vegeta.Target
-	shape   Shape
-	timeout time.Duration
-	proxy   *url.URL // nil: none
+	targets []vegeta.Target // each as often as its weight says
+	shape   shape.Shape
+	options Options
+}
+
+// NewPlan checks the targets, which are sent in turn by their weights, and the
+// options. The name goes out as X-Vegeta-Attack.
+func NewPlan(name string, targets []Target, s shape.Shape, o Options) (Plan, error) {
+	o, err := o.check()
+	if err != nil {
+		return Plan{}, err
+	}
+	if _, needs := s.(shape.TopUp); o.Seen != nil && !needs {
+		return Plan{}, errors.New("seenQuery: is used by shape top-up alone")
+	}
+	ready, err := prepare(targets, o)
+	if err != nil {
+		return Plan{}, err
+	}
+	return Plan{name: name, targets: ready, shape: s, options: o}, nil
 }
 
 // Result is what became of one request. Its latency holds also how late this
-// process itself was, usually under a millisecond: timers are no finer.
+// process itself was: some 0.1 ms, unless the machine is busy.
 type Result struct {
 	Code    int           // HTTP status, 0 when there was no complete answer
 	Latency time.Duration // from the moment the request was due until its body was read
 	Error   string        // why Code is 0, without method and URL
+	Due     time.Time
+	Trace   string // trace id of a sampled span, else empty
+
+	// Unfinished is a request that the end of a stopped attack cut off: nobody knows
+	// what would have become of it. Code is 0.
+	Unfinished bool
+
+	hit *vegeta.Result
 }
 
-// NewPlan checks the targets, which are sent in turn. Timeout is how long one
-// request may take, its body included, and so also how long Run can outlive its
-// context.
-func NewPlan(name string, targets []Target, shape Shape, timeout time.Duration) (Plan, error) {
-	if len(targets) == 0 {
-		return Plan{}, errors.New("targets: at least one is needed")
-	}
-	if timeout <= 0 {
-		return Plan{}, fmt.Errorf("timeout %s: must be over 0", timeout)
-	}
-	p := Plan{name: name, shape: shape, timeout: timeout}
-	for i, target := range targets {
-		ready, err := target.prepare()
-		if err != nil {
-			return Plan{}, fmt.Errorf("target %d: %w", i+1, err)
-		}
-		p.targets = append(p.targets, ready)
-	}
-	return p, nil
+// Attack is a Plan that is carried out, once.
+type Attack struct {
+	plan   Plan
+	course course
+	topUp  *topUp // the course, when it is one
+
+	began    atomic.Pointer[time.Time] // nil before Run
+	sent     atomic.Uint64             // the pacing goroutine writes it
+	finished atomic.Uint64             // Run's own goroutine writes it
 }
 
-// Through returns the same plan, sent through a proxy: http://host:port or, for
-// the network alone, socks5h://host:port, which leaves names to the proxy. Nil is
-// no proxy.
-func (p Plan) Through(proxy *url.URL) Plan {
-	p.proxy = proxy
+// Attack returns one that is ready to run.
+func (p Plan) Attack() *Attack {
+	a := &Attack{plan: p, course: fixed{p.shape}}
+	if t, ok := p.shape.(shape.TopUp); ok {
+		a.topUp = newTopUp(t, p.options.Seen)
+		a.course = a.topUp
+	}
+	return a
+}
+
+// Progress is how far an attack is.
+type Progress struct {
+	Elapsed  time.Duration
+	Rate     float64 // per second, as the shape wants it now
+	Due      uint64  // requests that should have been sent until now
+	Sent     uint64  // requests sent; more due than sent means that this process or its limits hold it up
+	InFlight uint64
+
+	Asked     bool   // a top-up asks what others have sent
+	Seen      uint64 // their samples since the attack began
+	SeenError error  // why Seen is older than it should be
+}
+
+// Progress may be called at any time from any goroutine.
+func (a *Attack) Progress() Progress {
+	began := a.began.Load()
+	if began == nil {
+		return Progress{}
+	}
+	elapsed := time.Since(*began)
+	p := Progress{Elapsed: elapsed, Rate: a.course.rate(elapsed), Due: a.course.due(elapsed)}
+	finished := a.finished.Load() // first: it never passes sent
+	p.Sent = max(a.sent.Load(), finished)
+	p.InFlight = p.Sent - finished
+	if a.topUp != nil && a.topUp.ask != nil {
+		p.Asked = true
+		p.Seen, p.SeenError = a.topUp.others()
+	}
 	return p
 }
 
-// Run fires until the shape or ctx ends, then waits for the requests still under
-// way. It calls observe once for every request it sent, one call at a time, and
-// not after it returned.
-func (p Plan) Run(ctx context.Context, observe func(Result)) {
-	transport := &http.Transport{
-		// Only the proxy that was asked for, none from the environment: load goes
-		// where its URL says. Nil is none.
-		Proxy: http.ProxyURL(p.proxy),
-		// Idle connections are kept for every worker, or a busy attack would open a
-		// new one for most requests.
-		MaxIdleConnsPerHost: 10_000,
-		IdleConnTimeout:     30 * time.Second, // before servers do it: nginx waits 75 s
-		DisableCompression:  true,
+// Run fires until the shape ends, and then waits for the requests still under
+// way. When ctx ends it sends nothing more, gives those requests 50 ms and cuts
+// the others off. It calls observe once for every request it sent, one call at a
+// time, and not after it returned.
+func (a *Attack) Run(ctx context.Context, observe func(Result)) {
+	requests, cut := context.WithCancel(context.Background())
+	defer cut()
+	if o := a.plan.options; o.Tracing != nil && o.Parent.IsValid() {
+		requests = trace.ContextWithRemoteSpanContext(requests, o.Parent)
 	}
+	transport := a.plan.options.transport()
 	// vegeta leaves its connections open when it is done.
 	defer transport.CloseIdleConnections()
 	attacker := vegeta.NewAttacker(
 		vegeta.Client(&http.Client{
-			Timeout:   p.timeout,
-			Transport: once{transport},
+			Transport: newSingle(requests, a.plan.options.traced(transport), a.plan.options.Timeout),
 			// A redirect is an answer. Following it would measure two requests as
 			// one and could leave the hosts that the attack was allowed.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		}),
+		vegeta.MaxWorkers(uint64(a.plan.options.InFlight)),
 		vegeta.MaxBody(0), // bodies are read to the end and thrown away, never kept
 	)
 	began := time.Now()
-	hits := attacker.Attack(vegeta.NewStaticTargeter(p.targets...), pacer{p.shape, ctx}, 0, p.name)
-	for hit := range hits {
-		// vegeta's clock starts when a worker takes the request up. A request that
-		// had to wait for its turn was late for its user from the moment it was due.
-		due := began.Add(p.shape.At(hit.Seq))
-		r := Result{Code: int(hit.Code), Latency: hit.End().Sub(due)}
-		if r.Code == 0 {
-			r.Error = cause(hit.Error)
-		}
-		observe(r)
+	a.began.Store(&began)
+
+	var helpers sync.WaitGroup
+	defer helpers.Wait()
+	over, done := context.WithCancel(ctx)
+	defer done()
+	if a.topUp != nil && a.topUp.ask != nil {
+		helpers.Go(func() { a.topUp.watch(over, began) })
 	}
+	helpers.Go(func() {
+		<-over.Done()
+		if ctx.Err() == nil {
+			return
+		}
+		attacker.Stop() // also out of the wait for a free worker
+		select {
+		case <-time.After(lastAnswers):
+			cut()
+		case <-requests.Done(): // all were answered before
+		}
+	})
+	pacer := pacer{a, began, newWaiter(ctx)}
+	for hit := range attacker.Attack(vegeta.NewStaticTargeter(a.plan.targets...), pacer, 0, a.plan.name) {
+		a.finished.Add(1)
+		observe(a.result(began, hit))
+	}
+	cut()
+}
+
+// result measures a hit from when it was due. vegeta's clock starts when a worker
+// takes the request up; one that had to wait for its turn was late for its user
+// from the moment it was due.
+func (a *Attack) result(began time.Time, hit *vegeta.Result) Result {
+	due := began.Add(a.course.at(hit.Seq))
+	r := Result{Code: int(hit.Code), Due: due, Latency: hit.End().Sub(due), hit: hit}
+	if id := hit.Headers[traceKey]; len(id) > 0 {
+		r.Trace = id[0]
+	}
+	if r.Code == 0 {
+		// Nobody else cancels: a timeout has another text.
+		r.Unfinished = strings.HasSuffix(hit.Error, context.Canceled.Error())
+		r.Error = cause(hit.Error)
+	}
+	return r
 }
 
 // pacer waits inside Pace, under ctx, because vegeta's own wait cannot be
 // interrupted: at one hit in three seconds its Stop was seen to take twelve.
 type pacer struct {
-	Shape
-	ctx context.Context
+	*Attack
+	began time.Time
+	wait  waiter
 }
 
-func (p pacer) Pace(elapsed time.Duration, hits uint64) (time.Duration, bool) {
-	wait, stop := p.Shape.Pace(elapsed, hits)
-	if stop || p.ctx.Err() != nil {
-		return 0, true
+// Pace is called with the number of hits that workers have taken.
+func (p pacer) Pace(_ time.Duration, hits uint64) (time.Duration, bool) {
+	p.sent.Store(hits)
+	for p.wait.ctx.Err() == nil {
+		elapsed := time.Since(p.began)
+		due, end := p.course.next(elapsed, hits)
+		if end {
+			return 0, true
+		}
+		if due > elapsed+look {
+			p.wait.until(p.began.Add(elapsed + look))
+			continue
+		}
+		return 0, !p.wait.until(p.began.Add(due))
 	}
-	if wait <= 0 {
-		return 0, false
-	}
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-p.ctx.Done():
-		return 0, true
-	case <-timer.C:
-		return 0, false
-	}
+	return 0, true
 }
+
+// Rate is the other half of vegeta's Pacer; its engine does not ask it.
+func (p pacer) Rate(elapsed time.Duration) float64 { return p.course.rate(elapsed) }

@@ -19,24 +19,35 @@ import (
 const patient = 10 * time.Second
 
 // attack runs one target at rate for duration and returns all results.
-func attack(ctx context.Context, t *testing.T, target Target, s Shape, timeout time.Duration) []Result {
+func attack(ctx context.Context, t *testing.T, target Target, s shape.Shape, timeout time.Duration) []Result {
 	t.Helper()
-	plan, err := NewPlan("test", []Target{target}, s, timeout)
+	return fire(ctx, t, []Target{target}, s, Options{Timeout: timeout})
+}
+
+// fire runs an attack with these options and returns all results.
+func fire(ctx context.Context, t *testing.T, targets []Target, s shape.Shape, o Options) []Result {
+	t.Helper()
+	plan, err := NewPlan("test", targets, s, o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var results []Result
-	plan.Run(ctx, func(r Result) { results = append(results, r) })
+	plan.Attack().Run(ctx, func(r Result) { results = append(results, r) })
 	return results
 }
 
-func constant(t *testing.T, rate float64, duration time.Duration) Shape {
+func shaped(t *testing.T, spec shape.Spec) shape.Shape {
 	t.Helper()
-	s, err := shape.NewConstant(rate, duration)
+	s, err := shape.New(spec)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return s
+}
+
+func constant(t *testing.T, rate float64, duration time.Duration) shape.Shape {
+	t.Helper()
+	return shaped(t, shape.Spec{Rate: rate, Duration: duration})
 }
 
 func TestEveryRequestIsCountedOnce(t *testing.T) {
@@ -74,18 +85,23 @@ func TestEveryRequestIsCountedOnce(t *testing.T) {
 func TestStopsWithin100ms(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
-		proves string
-		rate   float64
+		proves  string
+		rate    float64
+		hangs   bool
+		options Options
 	}{
-		{"between two requests that are three seconds apart", 1.0 / 3},
-		{"at one request per second", 1},
-		{"at 200 requests per second", 200},
+		{"between two requests that are five seconds apart", 0.2, false, Options{}},
+		{"at 2000 requests per second", 2000, false, Options{}},
+		{"while the only request hangs", 0.2, true, Options{}},
+		{"while thousands hang", 2000, true, Options{}},
+		{"while it waits for a free worker", 2000, true, Options{InFlight: 3}},
+		{"while requests wait for a connection", 2000, true, Options{Connections: 1}},
+		{"over HTTP/2", 200, true, Options{HTTP: "2"}},
 	} {
 		t.Run(tc.proves, func(t *testing.T) {
-			t.Parallel()
 			var took time.Duration
 			for range 3 { // a busy machine may stall once; a wait that cannot be interrupted stalls always
-				if took = stopTime(t, tc.rate); took <= 100*time.Millisecond {
+				if took = stopTime(t, tc.rate, tc.hangs, tc.options); took <= 120*time.Millisecond {
 					return
 				}
 			}
@@ -94,23 +110,51 @@ func TestStopsWithin100ms(t *testing.T) {
 	}
 }
 
-// stopTime stops an attack after its first request and returns how long that took.
-func stopTime(t *testing.T, rate float64) time.Duration {
+// stopTime stops an attack 0.2 s after its first request and returns how long that
+// took. Whatever was sent is an answer, or unfinished when the server hangs.
+func stopTime(t *testing.T, rate float64, hangs bool, o Options) time.Duration {
 	t.Helper()
-	hit := make(chan struct{}, 1000)
-	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { hit <- struct{}{} }))
+	hit, release := make(chan struct{}, 10_000), make(chan struct{})
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		hit <- struct{}{}
+		if hangs {
+			<-release
+		}
+	}))
+	server.Config.Protocols = new(http.Protocols)
+	server.Config.Protocols.SetHTTP1(true)
+	server.Config.Protocols.SetUnencryptedHTTP2(true)
+	server.Start()
 	defer server.Close()
+	defer close(release)
 	ctx, cancel := context.WithCancel(t.Context())
-	var stopped time.Time
+	stopped := make(chan time.Time, 1)
 	go func() {
 		<-hit
-		stopped = time.Now()
+		time.Sleep(200 * time.Millisecond)
+		stopped <- time.Now()
 		cancel()
 	}()
-	results := attack(ctx, t, Target{URL: server.URL}, constant(t, rate, 5*time.Second), patient)
-	took := time.Since(stopped)
-	if saw := len(hit) + 1; len(results) != saw {
-		t.Errorf("%d results, the server saw %d requests", len(results), saw)
+	o.Timeout = patient
+	plan, err := NewPlan("test", []Target{{URL: server.URL}}, constant(t, rate, time.Minute), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	attack := plan.Attack()
+	answered, unfinished := uint64(0), uint64(0)
+	attack.Run(ctx, func(r Result) {
+		if r.Unfinished {
+			unfinished++
+		} else {
+			answered++
+		}
+	})
+	took := time.Since(<-stopped)
+	if p := attack.Progress(); p.Sent != answered+unfinished || p.InFlight != 0 {
+		t.Errorf("%d answered and %d unfinished of %+v", answered, unfinished, p)
+	}
+	if hangs == (unfinished == 0) || hangs == (answered > 0) {
+		t.Errorf("%d answered, %d unfinished from a server that hangs: %t", answered, unfinished, hangs)
 	}
 	return took
 }
@@ -265,21 +309,42 @@ func TestIPv6(t *testing.T) {
 	}
 }
 
-// late is a shape whose request is due long before it is sent, as it is when a
-// generator is held up.
-type late struct{ by time.Duration }
-
-func (l late) Pace(_ time.Duration, hits uint64) (time.Duration, bool) { return l.by, hits > 0 }
-func (late) Rate(time.Duration) float64                                { return 1 }
-func (late) At(uint64) time.Duration                                   { return 0 }
-
 func TestLatencyCountsFromWhenARequestWasDue(t *testing.T) {
 	t.Parallel()
-	server := httptest.NewServer(http.NotFoundHandler())
-	defer server.Close()
-	results := attack(t.Context(), t, Target{URL: server.URL}, late{50 * time.Millisecond}, patient)
-	if len(results) != 1 || results[0].Latency < 50*time.Millisecond {
-		t.Errorf("results %+v, want one that took 50ms or more", results)
+	for _, tc := range []struct {
+		proves  string
+		spec    shape.Spec
+		options Options
+	}{
+		{"when workers are exhausted", shape.Spec{Rate: 100, Duration: 300 * time.Millisecond}, Options{InFlight: 1}},
+		{"when connections are exhausted", shape.Spec{Rate: 100, Duration: 300 * time.Millisecond}, Options{Connections: 1}},
+		{"in a ramp", shape.Spec{Kind: "ramp", Rate: 50, To: 150, Duration: 300 * time.Millisecond}, Options{InFlight: 1}},
+		{"in steps", shape.Spec{Kind: "steps", Steps: "50x200ms,100x200ms"}, Options{InFlight: 1}},
+		{"in a sine", shape.Spec{Kind: "sine", Rate: 100, Amplitude: 100, Period: 100 * time.Millisecond, Duration: 300 * time.Millisecond}, Options{InFlight: 1}},
+		{"in a top-up", shape.Spec{Kind: "top-up", Samples: 30, Rate: 1000, Duration: 300 * time.Millisecond}, Options{InFlight: 1}},
+	} {
+		t.Run(tc.proves, func(t *testing.T) {
+			t.Parallel()
+			// The server answers nothing for half a second, then at once: whoever was due in
+			// that time has waited until its end.
+			stall := 500 * time.Millisecond
+			opens := make(chan struct{})
+			server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-opens }))
+			defer server.Close()
+			s := shaped(t, tc.spec)
+			began := time.Now()
+			time.AfterFunc(stall, func() { close(opens) })
+			tc.options.Timeout = patient
+			results := fire(t.Context(), t, []Target{{URL: server.URL}}, s, tc.options)
+			if uint64(len(results)) != s.Hits() {
+				t.Errorf("%d results, want %d", len(results), s.Hits())
+			}
+			for _, r := range results {
+				if least := stall - r.Due.Sub(began); r.Latency < least {
+					t.Fatalf("one due at %s took %s, want %s or more", r.Due.Sub(began), r.Latency, least)
+				}
+			}
+		})
 	}
 }
 
@@ -292,16 +357,16 @@ func TestOnlyTheProxyThatWasAskedForIsUsed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	plan, err := NewPlan("test", []Target{{URL: "http://shop.invalid/x"}}, constant(t, 100, 10*time.Millisecond), patient)
+	plan, err := NewPlan("test", []Target{{URL: "http://shop.invalid/x"}}, constant(t, 100, 10*time.Millisecond), Options{Timeout: patient})
 	if err != nil {
 		t.Fatal(err)
 	}
-	var direct, through []Result
-	plan.Run(t.Context(), func(r Result) { direct = append(direct, r) })
+	var direct []Result
+	plan.Attack().Run(t.Context(), func(r Result) { direct = append(direct, r) })
 	if len(direct) != 1 || direct[0].Code != 0 || len(proxied) != 0 {
 		t.Errorf("a proxy of the environment was used: %+v", direct)
 	}
-	plan.Through(address).Run(t.Context(), func(r Result) { through = append(through, r) })
+	through := fire(t.Context(), t, []Target{{URL: "http://shop.invalid/x"}}, constant(t, 100, 10*time.Millisecond), Options{Timeout: patient, Proxy: address})
 	if len(through) != 1 || through[0].Code != http.StatusOK || <-proxied != "http://shop.invalid/x" {
 		t.Errorf("the proxy was not used: %+v", through)
 	}
@@ -309,6 +374,7 @@ func TestOnlyTheProxyThatWasAskedForIsUsed(t *testing.T) {
 
 func TestNewPlanRefuses(t *testing.T) {
 	t.Parallel()
+	once := constant(t, 1, time.Second)
 	for _, tc := range []struct {
 		proves string
 		target Target
@@ -327,15 +393,15 @@ func TestNewPlanRefuses(t *testing.T) {
 	} {
 		t.Run(tc.proves, func(t *testing.T) {
 			t.Parallel()
-			if _, err := NewPlan("n", []Target{tc.target}, late{}, time.Second); err == nil {
+			if _, err := NewPlan("n", []Target{tc.target}, once, Options{Timeout: time.Second}); err == nil {
 				t.Error("was taken")
 			}
 		})
 	}
-	if _, err := NewPlan("n", nil, late{}, time.Second); err == nil {
+	if _, err := NewPlan("n", nil, once, Options{Timeout: time.Second}); err == nil {
 		t.Error("no targets were taken")
 	}
-	if _, err := NewPlan("n", []Target{{URL: "http://h"}}, late{}, 0); err == nil {
+	if _, err := NewPlan("n", []Target{{URL: "http://h"}}, once, Options{}); err == nil {
 		t.Error("no timeout was taken")
 	}
 }

@@ -22,6 +22,11 @@ type Summary struct {
 	Errors   map[string]uint64 `json:"errors"`  // why there was no answer, at most 21 texts
 	Success  float64           `json:"success"` // share of 2xx, 0 to 1; 0 without requests
 	Latency  Latency           `json:"latency"`
+	Seconds  Seconds           `json:"latencySeconds"`
+
+	// Unfinished are requests that the end of a stopped attack cut off; they are in
+	// no other count.
+	Unfinished uint64 `json:"unfinished"`
 
 	good uint64
 }
@@ -34,6 +39,19 @@ type Latency struct {
 	Max Duration `json:"max"`
 }
 
+// Seconds is a Latency for machines.
+type Seconds struct {
+	P50 float64 `json:"p50"`
+	P95 float64 `json:"p95"`
+	P99 float64 `json:"p99"`
+	Max float64 `json:"max"`
+}
+
+func (l Latency) seconds() Seconds {
+	s := func(d Duration) float64 { return time.Duration(d).Seconds() }
+	return Seconds{s(l.P50), s(l.P95), s(l.P99), s(l.Max)}
+}
+
 // Duration is written as Go writes durations: "1.25ms".
 type Duration time.Duration
 
@@ -42,17 +60,28 @@ func (d Duration) String() string { return time.Duration(d).String() }
 // MarshalText makes JSON carry the written form.
 func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
 
-// Check returns an error that wraps ErrMissed when more than maxErrorRate (0 to
-// 1) of the requests did not end in a 2xx, or when there were none to judge.
-func (s Summary) Check(maxErrorRate float64) error {
-	if s.Requests == 0 {
+// Thresholds are what a summary must keep; what is nil is not asked for.
+type Thresholds struct {
+	ErrorRate *float64       // largest share of requests that did not end in a 2xx, 0 to 1
+	P99       *time.Duration // largest latency of 99 in 100 requests
+}
+
+// Check returns an error for each threshold that is missed, all of them wrapping
+// ErrMissed, one to a line. Without requests there is nothing to judge: any
+// threshold is missed.
+func (s Summary) Check(t Thresholds) error {
+	if s.Requests == 0 && (t.ErrorRate != nil || t.P99 != nil) {
 		return fmt.Errorf("%w: no request was sent", ErrMissed)
 	}
-	if bad := s.Requests - s.good; float64(bad) > maxErrorRate*float64(s.Requests) {
-		return fmt.Errorf("%w: %d of %d requests (%.2f %%) were not answered 2xx, allowed are %.2f %%",
-			ErrMissed, bad, s.Requests, 100*float64(bad)/float64(s.Requests), 100*maxErrorRate)
+	var missed []error
+	if bad := s.Requests - s.good; t.ErrorRate != nil && float64(bad) > *t.ErrorRate*float64(s.Requests) {
+		missed = append(missed, fmt.Errorf("%w: %d of %d requests (%.2f %%) were not answered 2xx, allowed are %.2f %%",
+			ErrMissed, bad, s.Requests, 100*float64(bad)/float64(s.Requests), 100**t.ErrorRate))
 	}
-	return nil
+	if p99 := time.Duration(s.Latency.P99); t.P99 != nil && p99 > *t.P99 {
+		missed = append(missed, fmt.Errorf("%w: the p99 is %s, allowed are %s", ErrMissed, p99, *t.P99))
+	}
+	return errors.Join(missed...)
 }
 
 // WriteJSON writes s as one indented JSON object.
@@ -68,6 +97,9 @@ func (s Summary) WriteText(w io.Writer) error {
 	fmt.Fprintf(&b, "requests  %d\n", s.Requests)
 	fmt.Fprintf(&b, "success   %.2f %%\n", 100*s.Success)
 	fmt.Fprintf(&b, "latency   p50 %s   p95 %s   p99 %s   max %s\n", s.Latency.P50, s.Latency.P95, s.Latency.P99, s.Latency.Max)
+	if s.Unfinished > 0 {
+		fmt.Fprintf(&b, "cut off   %d when it was stopped\n", s.Unfinished)
+	}
 	for _, code := range slices.Sorted(maps.Keys(s.Codes)) {
 		fmt.Fprintf(&b, "code %-4s %d\n", code, s.Codes[code])
 	}

@@ -2,6 +2,7 @@
 package tally
 
 import (
+	"io"
 	"strconv"
 	"strings"
 	"sync"
@@ -18,6 +19,10 @@ const (
 	digits   = 3
 )
 
+// ticksPerHalf is how many lines the written distribution has for each halving of
+// the rest; five is what HdrHistogram's own tools write.
+const ticksPerHalf = 5
+
 // Different error texts kept, and bytes of each: a target cannot fill the memory.
 const (
 	maxErrors    = 20
@@ -33,6 +38,7 @@ type Tally struct {
 	errors    map[string]uint64 // guarded by mu
 	latencies *hdrhistogram.Histogram
 	max       time.Duration // guarded by mu; exact, the histogram rounds
+	cut       uint64        // guarded by mu; requests that the end cut off
 }
 
 // New returns an empty Tally.
@@ -57,6 +63,14 @@ func (t *Tally) Add(code int, latency time.Duration, cause string) {
 	_ = t.latencies.RecordValue(min(max(latency.Microseconds(), shortest), longest))
 }
 
+// AddUnfinished counts one request that was cut off before anybody could know
+// what would become of it. It is in no other count.
+func (t *Tally) AddUnfinished() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.cut++
+}
+
 // slot says under which text an error is counted; the caller holds mu.
 func (t *Tally) slot(cause string) string {
 	if len(cause) > maxErrorText {
@@ -72,7 +86,9 @@ func (t *Tally) slot(cause string) string {
 func (t *Tally) Summary() Summary {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	s := Summary{Codes: make(map[string]uint64, len(t.codes)), Errors: make(map[string]uint64, len(t.errors))}
+	s := Summary{
+		Codes: make(map[string]uint64, len(t.codes)), Errors: make(map[string]uint64, len(t.errors)), Unfinished: t.cut,
+	}
 	for code, n := range t.codes {
 		s.Codes[strconv.Itoa(code)] = n
 		s.Requests += n
@@ -86,8 +102,18 @@ func (t *Tally) Summary() Summary {
 	if s.Requests > 0 {
 		s.Success = float64(s.good) / float64(s.Requests)
 		s.Latency = Latency{P50: t.quantile(50), P95: t.quantile(95), P99: t.quantile(99), Max: round(t.max)}
+		s.Seconds = s.Latency.seconds()
 	}
 	return s
+}
+
+// WriteHDR writes the distribution of the latencies in milliseconds, in the text
+// form that HdrHistogram's plotters read.
+func (t *Tally) WriteHDR(w io.Writer) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	_, err := t.latencies.PercentilesPrint(w, ticksPerHalf, float64(time.Millisecond/time.Microsecond))
+	return err
 }
 
 // quantile is never over the true maximum; the caller holds mu.

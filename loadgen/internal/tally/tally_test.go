@@ -104,18 +104,26 @@ func TestConcurrentUse(t *testing.T) {
 
 func TestCheck(t *testing.T) {
 	t.Parallel()
+	share := func(f float64) *float64 { return &f }
+	most := func(d time.Duration) *time.Duration { return &d }
 	for _, tc := range []struct {
 		proves    string
 		good, bad int
-		allowed   float64
-		missed    bool
+		asked     Thresholds
+		missed    int // lines
 	}{
-		{"all good passes with nothing allowed", 10, 0, 0, false},
-		{"one bad misses when nothing is allowed", 999, 1, 0, true},
-		{"as many as allowed pass", 99, 1, 0.01, false},
-		{"one more misses", 98, 2, 0.01, true},
-		{"all bad pass when all are allowed", 0, 10, 1, false},
-		{"no requests prove nothing", 0, 0, 1, true},
+		{"all good passes with nothing allowed", 10, 0, Thresholds{ErrorRate: share(0)}, 0},
+		{"one bad misses when nothing is allowed", 999, 1, Thresholds{ErrorRate: share(0)}, 1},
+		{"as many as allowed pass", 99, 1, Thresholds{ErrorRate: share(0.01)}, 0},
+		{"one more misses", 98, 2, Thresholds{ErrorRate: share(0.01)}, 1},
+		{"all bad pass when all are allowed", 0, 10, Thresholds{ErrorRate: share(1)}, 0},
+		{"all bad pass when nothing is asked", 0, 10, Thresholds{}, 0},
+		{"a p99 as large as allowed passes", 10, 0, Thresholds{P99: most(time.Millisecond)}, 0},
+		{"a larger p99 misses", 10, 0, Thresholds{P99: most(999 * time.Microsecond)}, 1},
+		{"each missed threshold has its line", 0, 10, Thresholds{ErrorRate: share(0), P99: most(1)}, 2},
+		{"no requests prove nothing", 0, 0, Thresholds{ErrorRate: share(1)}, 1},
+		{"no requests prove no latency", 0, 0, Thresholds{P99: most(time.Hour)}, 1},
+		{"no requests are no fault when nothing is asked", 0, 0, Thresholds{}, 0},
 	} {
 		t.Run(tc.proves, func(t *testing.T) {
 			t.Parallel()
@@ -126,10 +134,43 @@ func TestCheck(t *testing.T) {
 			for range tc.bad {
 				sum.Add(503, time.Millisecond, "")
 			}
-			if err := sum.Summary().Check(tc.allowed); errors.Is(err, ErrMissed) != tc.missed {
-				t.Errorf("Check: %v, want missed %t", err, tc.missed)
+			err := sum.Summary().Check(tc.asked)
+			if errors.Is(err, ErrMissed) != (tc.missed > 0) || (err != nil && strings.Count(err.Error(), "\n") != tc.missed-1) {
+				t.Errorf("Check: %v, want %d lines", err, tc.missed)
 			}
 		})
+	}
+}
+
+func TestUnfinishedRequestsAreInNoOtherCount(t *testing.T) {
+	t.Parallel()
+	sum := New()
+	sum.Add(200, time.Millisecond, "")
+	sum.AddUnfinished()
+	sum.AddUnfinished()
+	if s := sum.Summary(); s.Unfinished != 2 || s.Requests != 1 || s.Success != 1 || len(s.Codes) != 1 || len(s.Errors) != 0 {
+		t.Errorf("summary %+v", s)
+	}
+}
+
+func TestWriteHDR(t *testing.T) {
+	t.Parallel()
+	sum := New()
+	for i := 1; i <= 1000; i++ {
+		sum.Add(200, time.Duration(i)*time.Millisecond, "")
+	}
+	var text bytes.Buffer
+	if err := sum.WriteHDR(&text); err != nil {
+		t.Fatal(err)
+	}
+	// Value in milliseconds, percentile, count so far, 1/(1-percentile).
+	for _, want := range []string{"Value", "0.500000          500         2.00", "1.000000         1000", "Total count    =         1000"} {
+		if !strings.Contains(text.String(), want) {
+			t.Errorf("no %q in\n%s", want, text.String())
+		}
+	}
+	if first := strings.Fields(strings.Split(text.String(), "\n")[2]); len(first) != 4 || !strings.HasPrefix(first[0], "1.0") {
+		t.Errorf("the first line is %q, want 1 ms", first)
 	}
 }
 
@@ -138,11 +179,12 @@ func TestWriters(t *testing.T) {
 	sum := New()
 	sum.Add(200, 1500*time.Microsecond, "")
 	sum.Add(0, 2*time.Millisecond, "EOF")
+	sum.AddUnfinished()
 	var text, document bytes.Buffer
 	if err := errors.Join(sum.Summary().WriteText(&text), sum.Summary().WriteJSON(&document)); err != nil {
 		t.Fatal(err)
 	}
-	wantText := "requests  2\nsuccess   50.00 %\nlatency   p50 1.5ms   p95 2ms   p99 2ms   max 2ms\ncode 0    1\ncode 200  1\nerror     1 × EOF\n"
+	wantText := "requests  2\nsuccess   50.00 %\nlatency   p50 1.5ms   p95 2ms   p99 2ms   max 2ms\ncut off   1 when it was stopped\ncode 0    1\ncode 200  1\nerror     1 × EOF\n"
 	if text.String() != wantText {
 		t.Errorf("text is\n%swant\n%s", text.String(), wantText)
 	}
@@ -150,7 +192,7 @@ func TestWriters(t *testing.T) {
 	if err := json.Compact(&compact, document.Bytes()); err != nil {
 		t.Fatal(err)
 	}
-	wantJSON := `{"requests":2,"codes":{"0":1,"200":1},"errors":{"EOF":1},"success":0.5,"latency":{"p50":"1.5ms","p95":"2ms","p99":"2ms","max":"2ms"}}`
+	wantJSON := `{"requests":2,"codes":{"0":1,"200":1},"errors":{"EOF":1},"success":0.5,"latency":{"p50":"1.5ms","p95":"2ms","p99":"2ms","max":"2ms"},"latencySeconds":{"p50":0.0015,"p95":0.002,"p99":0.002,"max":0.002},"unfinished":1}`
 	if compact.String() != wantJSON {
 		t.Errorf("JSON is\n%s\nwant\n%s", compact.String(), wantJSON)
 	}
