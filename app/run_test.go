@@ -168,6 +168,122 @@ func TestDrainLosesNoRequest(t *testing.T) {
 	}
 }
 
+// chaotic launches the program with a plan in force from the start.
+func chaotic(t *testing.T, plan string, args ...string) *program {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(file, []byte("abc"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return launch(t, append([]string{"--chaos-token-file", file, "--chaos", plan}, args...)...)
+}
+
+// begin sends a raw request and returns what is read until the connection ends.
+func (p *program) begin(request string) <-chan string {
+	p.t.Helper()
+	conn, err := (&net.Dialer{}).DialContext(p.t.Context(), "tcp", p.addr)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	if _, err := fmt.Fprint(conn, request); err != nil {
+		p.t.Fatal(err)
+	}
+	got := make(chan string, 1)
+	go func() {
+		defer conn.Close()
+		raw, _ := io.ReadAll(conn) // a reset ends it as well as an end
+		got <- string(raw)
+	}()
+	eventually(p.t, "the request is in flight", func() bool {
+		_, metrics, _ := p.get(http.DefaultClient, "/metrics")
+		return strings.Contains(metrics, "\nhttp_requests_in_flight 1\n")
+	})
+	return got
+}
+
+func TestDrainAnswersASlowRequestAndCutsOneThatHangs(t *testing.T) {
+	const modern, old = "GET / HTTP/1.1\r\nHost: a\r\n\r\n", "GET / HTTP/1.0\r\n\r\n"
+	for name, c := range map[string]struct{ plan, request, want string }{
+		"a slow answer is waited for":                     {`{"latency":"500ms","ttl":"1m"}`, modern, "HTTP/1.1 200 OK"},
+		"a slow answer to an HTTP/1.0 client is too":      {`{"latency":"500ms","ttl":"1m"}`, old, "HTTP/1.0 200 OK"},
+		"a request that hangs does not hold up the drain": {`{"hangRate":1,"ttl":"1h"}`, modern, ""},
+		"an HTTP/1.0 request that hangs does not either":  {`{"hangRate":1,"ttl":"1h"}`, old, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := chaotic(t, c.plan, "--drain-grace=0s")
+			got := p.begin(c.request)
+			p.stop()
+			if err := <-p.done; err != nil { // a missed deadline is one
+				t.Errorf("run returned %v", err)
+			}
+			if text := <-got; !strings.HasPrefix(text, c.want) || c.want == "" && text != "" {
+				t.Errorf("the client read %q, want %q", text, c.want)
+			}
+		})
+	}
+}
+
+// errGone ends a client that needs a second connection: an ingress opens none to a
+// pod that is on its way out.
+var errGone = errors.New("the pod is gone")
+
+// TestBusyClientsSeeNoFailureWhileTheProgramStops is what a rolling restart does:
+// clients are busy on their kept connections until each is closed between two of
+// its requests, never under one.
+func TestBusyClientsSeeNoFailureWhileTheProgramStops(t *testing.T) {
+	p := launch(t, "--drain-grace=300ms")
+	const clients = 8
+	type ending struct {
+		answered int
+		err      error
+	}
+	ended := make(chan ending, clients)
+	for range clients {
+		dialled := false
+		transport := &http.Transport{MaxConnsPerHost: 1, DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			if dialled {
+				return nil, errGone
+			}
+			dialled = true
+			return new(net.Dialer).DialContext(ctx, network, address)
+		}}
+		go func() {
+			client, n := &http.Client{Transport: transport}, 0
+			for {
+				req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, p.url+"/api/items", strings.NewReader(`{"name":"a"}`))
+				if err != nil {
+					ended <- ending{n, err}
+					return
+				}
+				res, err := client.Do(req) // a POST: Go does not send it twice
+				if err != nil {
+					ended <- ending{n, err}
+					return
+				}
+				_, err = io.Copy(io.Discard, res.Body)
+				res.Body.Close()
+				if n++; err != nil || res.StatusCode != http.StatusCreated {
+					ended <- ending{n, fmt.Errorf("status %d: %w", res.StatusCode, err)}
+					return
+				}
+			}
+		}()
+	}
+	eventually(t, "all are busy", func() bool {
+		_, metrics, _ := p.get(http.DefaultClient, "/metrics")
+		return !strings.Contains(metrics, `http_requests_total{method="POST",route="/api/items",status="201"} 0`)
+	})
+	p.stop()
+	for range clients {
+		if e := <-ended; e.answered == 0 || !errors.Is(e.err, errGone) {
+			t.Errorf("after %d answers: %v", e.answered, e.err)
+		}
+	}
+	if err := <-p.done; err != nil {
+		t.Errorf("run returned %v", err)
+	}
+}
+
 func TestShutdownHasADeadlineAndSaysWhenItMissedIt(t *testing.T) {
 	p := launch(t, "--drain-grace=0s", "--shutdown-timeout=50ms")
 	release, outcomes := p.hold(1)
@@ -232,6 +348,7 @@ func TestServeRefusesToStartOnWrongSettings(t *testing.T) {
 		"a token file that is not there": {[]string{"--chaos-token-file", empty + "x"}, "read chaos token"},
 		"a plan while chaos is off":      {[]string{"--chaos", `{"errorRate":1,"ttl":"1m"}`}, "chaos is off"},
 		"an address that is none":        {[]string{"--listen", "nowhere:http:80"}, "listen on nowhere:http:80"},
+		"peers without a port":           {[]string{"--peers", "app-pods"}, "want host:port"},
 		"an unknown flag":                {[]string{"--lisen", ":80"}, "unknown flag"},
 		"an unknown log level":           {[]string{"--log-level", "loud"}, "log-level"},
 	} {

@@ -13,8 +13,6 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
-	"go.opentelemetry.io/contrib/instrumentation/github.com/gin-gonic/gin/otelgin"
-	"go.opentelemetry.io/otel/metric/noop"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 
@@ -184,17 +182,6 @@ func (a *API) router() (http.Handler, error) {
 	engine.NoRoute(func(c *gin.Context) { a.fail(c, errNoRoute) })
 	engine.NoMethod(func(c *gin.Context) { a.fail(c, errNoMethod) })
 	return engine, nil
-}
-
-// traced makes a span of every request on a business route, and of nothing else:
-// probes and scrapes would be most of all traces.
-func (a *API) traced() gin.HandlerFunc {
-	paths := a.paths()
-	return otelgin.Middleware("app",
-		otelgin.WithTracerProvider(a.cfg.Tracer),
-		otelgin.WithPropagators(a.cfg.Propagator),
-		otelgin.WithMeterProvider(noop.NewMeterProvider()), // ours count already
-		otelgin.WithGinFilter(func(c *gin.Context) bool { return slices.Contains(paths, c.FullPath()) }))
 }
 
 // limit bounds the body, and while draining ends the connection with the answer.
