@@ -72,10 +72,13 @@ type server struct {
 	log *bytes.Buffer
 }
 
-// stop ends the server and waits for it.
-func (s *server) stop() {
-	_ = s.cmd.Process.Signal(os.Interrupt) // one that has ended already is fine
-	_ = s.cmd.Wait()                       // interrupted, so an error says nothing
+// stop ends the server, waits for it and returns the processor time it took, user and system. It may be called again.
+func (s *server) stop() time.Duration {
+	if s.cmd.ProcessState == nil {
+		_ = s.cmd.Process.Signal(os.Interrupt) // one that has ended already is fine
+		_ = s.cmd.Wait()                       // interrupted, so an error says nothing
+	}
+	return s.cmd.ProcessState.UserTime() + s.cmd.ProcessState.SystemTime()
 }
 
 // spawn starts a server of which the caller knows the URL, and returns when path answers 2xx.

@@ -27,19 +27,21 @@ func (b *Bench) service(ctx context.Context) ([]Table, error) {
 	}
 	defer collector.stop()
 	rate := Table{Title: "the app's requests a second at full speed", Unit: "requests/s", Base: telemetryOff, Higher: true}
+	cpu := Table{Title: "the app's processor time for 100,000 requests", Unit: "s", Base: telemetryOff}
 	late := Table{Title: fmt.Sprintf("the app's p99 at %d requests a second", evenRate), Unit: "ms", Base: telemetryOff}
 	for round := range b.Rounds {
 		for _, c := range rotated(b.candidates(), round) {
-			requests, p99, err := b.serve(ctx, c, collector.url)
+			got, err := b.serve(ctx, c, collector.url)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", c.name, err)
 			}
-			rate.add(c.name, requests)
-			late.add(c.name, float64(p99)/float64(time.Millisecond))
-			b.Say(fmt.Sprintf("app %d/%d %s: %.0f requests/s, p99 %s", round+1, b.Rounds, c.name, requests, p99))
+			rate.add(c.name, got.rate)
+			cpu.add(c.name, got.cpu.Seconds()/got.requests*100_000)
+			late.add(c.name, float64(got.p99)/float64(time.Millisecond))
+			b.Say(fmt.Sprintf("app %d/%d %s: %.0f requests/s, p99 %s", round+1, b.Rounds, c.name, got.rate, got.p99))
 		}
 	}
-	return []Table{rate, late}, nil
+	return []Table{rate, cpu, late}, nil
 }
 
 const telemetryOff = "metrics and traces off"
@@ -68,32 +70,43 @@ func (b *Bench) candidates() []candidate {
 	}
 }
 
+// served is what a candidate did.
+type served struct {
+	rate     float64       // requests a second at full speed
+	p99      time.Duration // at the even rate
+	requests float64       // in all
+	cpu      time.Duration // for all of them, the start of the process included
+}
+
 // serve starts a candidate and asks it at full speed, then evenly.
-func (b *Bench) serve(ctx context.Context, c candidate, collector string) (rate float64, p99 time.Duration, err error) {
+func (b *Bench) serve(ctx context.Context, c candidate, collector string) (served, error) {
 	s, err := c.start(ctx, collector)
 	if err != nil {
-		return 0, 0, err
+		return served{}, err
 	}
 	defer s.stop()
-	if rate, err = b.fullSpeed(ctx, s.url+"/api/items"); err != nil {
-		return 0, 0, err
+	var got served
+	if got.rate, err = b.fullSpeed(ctx, s.url+"/api/items"); err != nil {
+		return served{}, err
 	}
 	took, err := b.measure(ctx, nil, b.loadgen, "run", "--rate", strconv.Itoa(evenRate), "--duration", b.seconds.String(), "--output", "json", s.url+"/api/items")
 	if err != nil {
-		return 0, 0, err
+		return served{}, err
 	}
 	var said struct {
-		Success float64
-		Latency struct{ P99 string }
+		Requests float64
+		Success  float64
+		Latency  struct{ P99 string }
 	}
 	if err := json.Unmarshal([]byte(took.output), &said); err != nil {
-		return 0, 0, fmt.Errorf("read loadgen's summary: %w", err)
+		return served{}, fmt.Errorf("read loadgen's summary: %w", err)
 	}
 	if said.Success < 1 {
-		return 0, 0, fmt.Errorf("%.3f %% of the requests were answered 2xx", 100*said.Success)
+		return served{}, fmt.Errorf("%.3f %% of the requests were answered 2xx", 100*said.Success)
 	}
-	p99, err = time.ParseDuration(said.Latency.P99)
-	return rate, p99, err
+	got.p99, err = time.ParseDuration(said.Latency.P99)
+	got.requests, got.cpu = got.rate*b.seconds.Seconds()+said.Requests, s.stop()
+	return got, err
 }
 
 var (
