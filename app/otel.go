@@ -138,12 +138,15 @@ func (c *complaints) Handle(err error) {
 }
 
 // traced is a log handler that adds the trace and span of the context, so that a
-// log line leads to its trace and back.
+// log line leads to its trace and back. The names are OpenTelemetry's, which log
+// collectors know: https://opentelemetry.io/docs/specs/otel/compatibility/logging_trace_context/.
 type traced struct{ slog.Handler }
 
 func (h traced) Handle(ctx context.Context, r slog.Record) error {
 	if span := trace.SpanContextFromContext(ctx); span.IsValid() {
-		r.AddAttrs(slog.String("trace_id", span.TraceID().String()), slog.String("span_id", span.SpanID().String()))
+		for _, id := range []struct{ name, value string }{{"trace_id", span.TraceID().String()}, {"span_id", span.SpanID().String()}} {
+			r.AddAttrs(slog.String(id.name, id.value))
+		}
 	}
 	return h.Handler.Handle(ctx, r)
 }

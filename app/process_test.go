@@ -60,12 +60,11 @@ func spawn(t *testing.T, env []string, args ...string) *child {
 		t.Fatal(err)
 	}
 	eventually(t, "the program listens", func() bool {
-		_, rest, found := strings.Cut(c.log.String(), `"msg":"listening"`)
-		if _, rest, found = strings.Cut(rest, `"addr":"`); !found {
-			return false
-		}
-		c.addr, _, found = strings.Cut(rest, `"`)
-		return found
+		_, rest, _ := strings.Cut(c.log.String(), `"msg":"listening"`)
+		_, rest, _ = strings.Cut(rest, `"addr":"`)
+		var whole bool
+		c.addr, _, whole = strings.Cut(rest, `"`)
+		return whole
 	})
 	c.url = "http://" + c.addr
 	return c

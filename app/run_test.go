@@ -261,7 +261,7 @@ func TestBusyClientsSeeNoFailureWhileTheProgramStops(t *testing.T) {
 					return
 				}
 				_, err = io.Copy(io.Discard, res.Body)
-				res.Body.Close()
+				err = errors.Join(err, res.Body.Close())
 				if n++; err != nil || res.StatusCode != http.StatusCreated {
 					ended <- ending{n, fmt.Errorf("status %d: %w", res.StatusCode, err)}
 					return

@@ -138,7 +138,6 @@ func hold(life context.Context, n int64) {
 	}
 	<-life.Done()
 	runtime.KeepAlive(ballast)
-	ballast = nil
 	debug.FreeOSMemory()
 }
 

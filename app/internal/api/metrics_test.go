@@ -86,8 +86,10 @@ func TestMetricsKeepTheContractFromTheFirstScrape(t *testing.T) {
 		}
 	}
 	for name := range families {
-		known := []string{"http_requests_total", "http_requests_errors_total", "http_request_duration_seconds", "http_requests_in_flight", "deployment_version",
-			"chaos_plan_active", "chaos_plan_end_timestamp_seconds", "chaos_fault", "chaos_faults_total"}
+		known := []string{
+			"http_requests_total", "http_requests_errors_total", "http_request_duration_seconds", "http_requests_in_flight", "deployment_version",
+			"chaos_plan_active", "chaos_plan_end_timestamp_seconds", "chaos_fault", "chaos_faults_total",
+		}
 		ours := !strings.HasPrefix(name, "go_") && !strings.HasPrefix(name, "process_")
 		if ours && !slices.Contains(known, name) {
 			t.Errorf("%s is not in the contract", name)

@@ -61,7 +61,9 @@ func (r *release) listen(address string) net.Listener {
 
 func (r *release) serve(listener net.Listener, handler http.Handler) string {
 	server := httptest.NewUnstartedServer(handler)
-	server.Listener.Close()
+	if err := server.Listener.Close(); err != nil { // the one it made for itself
+		r.t.Fatal(err)
+	}
 	server.Listener = listener
 	server.Start()
 	r.t.Cleanup(server.Close)
@@ -209,8 +211,12 @@ func TestARevisionThatDoesNotExistIsNotFoundAndChangesNothing(t *testing.T) {
 func TestASiblingThatIsDeadIsNamedAndTheOthersHaveThePlan(t *testing.T) {
 	t.Parallel() // it waits for three seconds of trying again
 	for name, trouble := range map[string]func(r *release, listener net.Listener){
-		"it refuses": func(_ *release, listener net.Listener) { listener.Close() },
-		"it hangs":   func(*release, net.Listener) {}, // its connections are never accepted
+		"it refuses": func(r *release, listener net.Listener) {
+			if err := listener.Close(); err != nil {
+				r.t.Fatal(err)
+			}
+		},
+		"it hangs": func(*release, net.Listener) {}, // its connections are never accepted
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
