@@ -5,13 +5,22 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	vegeta "github.com/tsenart/vegeta/v12/lib"
+
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/loadgen/internal/fire"
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/loadgen/internal/shape"
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/loadgen/internal/tally"
 )
 
 func TestRun(t *testing.T) {
@@ -38,6 +47,23 @@ func TestRun(t *testing.T) {
 		{"a header without colon is refused", []string{"--header", "Accept"}, 1, "", "write it as"},
 		{"a wrong threshold is refused", []string{"--max-error-rate", "5"}, 1, "", "between 0 and 1"},
 		{"an unknown flag is refused", []string{"--shapes", "sine"}, 1, "", "--help"},
+		{"a p99 over the threshold ends with 2", []string{"--max-p99", "1ns"}, 2, "requests  20\n", "threshold missed: the p99 is"},
+		{"a p99 under the threshold ends with 0", []string{"--max-p99", "1m"}, 0, "requests  20\n", ""},
+		{"a ramp", []string{"--shape", "ramp", "--to", "0"}, 0, "requests  10\n", ""},
+		{"a sine", []string{"--shape", "sine", "--amplitude", "100", "--period", "100ms"}, 0, "requests  20\n", ""},
+		{"a top-up", []string{"--shape", "top-up", "--samples", "10"}, 0, "requests  10\n", ""},
+		{"a rate beside steps is refused", []string{"--shape", "steps", "--steps", "10x1s"}, 1, "", "rate: is not used by shape steps"},
+		{"connections, workers and no keep-alive", []string{"--connections", "2", "--max-in-flight", "4", "--no-keep-alive", "--http", "1.1"}, 0, "requests  20\n", ""},
+		{"HTTP/2 with a server that has none gives no answers", []string{"--http", "2"}, 0, "code 0    20\n", ""},
+		{"no requests in flight are refused", []string{"--max-in-flight", "0"}, 1, "", "--max-in-flight"},
+		{"a wrong p99 is refused", []string{"--max-p99", "fast"}, 1, "", "max-p99"},
+		{"a query without Prometheus is refused", []string{"--shape", "top-up", "--samples", "1", "--seen-query", "x"}, 1, "", "--prometheus"},
+		{"a query without top-up is refused", []string{"--seen-query", "x", "--prometheus", "http://p"}, 1, "", "top-up"},
+		{"a URL and targets are refused", []string{"--targets", "-"}, 1, "", "one of them"},
+		{"a certificate file that is not there is refused", []string{"--ca-file", "/nowhere"}, 1, "", "--ca-file"},
+		{"a certificate file without certificate is refused", []string{"--ca-file", "main.go"}, 1, "", "no certificate"},
+		{"a file that cannot be made is refused before anything is sent", []string{"--save", "/nowhere/x"}, 1, "", "--save"},
+		{"the other file too", []string{"--hdr", "/nowhere/x"}, 1, "", "--hdr"},
 		{"an unknown output is refused", []string{"--output", "xml"}, 1, "", "json"},
 	} {
 		t.Run(tc.proves, func(t *testing.T) {
@@ -53,6 +79,102 @@ func TestRun(t *testing.T) {
 				t.Errorf("progress without a terminal: %q", stderr.String())
 			}
 		})
+	}
+}
+
+func TestTargetsFromFileAndStandardInput(t *testing.T) {
+	t.Parallel()
+	var posts atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if text, err := io.ReadAll(r.Body); err == nil && r.Method == "POST" && string(text) == "{}" {
+			posts.Add(1)
+		}
+	}))
+	defer server.Close()
+	targets := `{"url":"` + server.URL + `"} {"method":"POST","url":"` + server.URL + `","body":"{}","weight":3}`
+	file := filepath.Join(t.TempDir(), "targets.json")
+	if err := os.WriteFile(file, []byte(targets), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, from := range []string{file, "-"} {
+		posts.Store(0)
+		err := run(t.Context(), []string{"run", "--targets", from, "--steps", "100x200ms", "--shape", "steps"}, strings.NewReader(targets), io.Discard, io.Discard)
+		if err != nil || posts.Load() != 15 {
+			t.Errorf("--targets %s: %d of 20 were posts, want 15 (%v)", from, posts.Load(), err)
+		}
+	}
+	for proves, args := range map[string][]string{
+		"one of them":                  {"run"},
+		"in the file, not in flags":    {"run", "--targets", file, "--host", "h"},
+		"no such file":                 {"run", "--targets", file + "x"},
+		"target 1: invalid character":  {"run", "--targets", "main.go"},
+		"targets: at least one is nee": {"run", "--targets", "-"},
+	} {
+		err := run(t.Context(), args, strings.NewReader("[]"), io.Discard, io.Discard)
+		if exitCode(err) != 1 || !strings.Contains(err.Error(), proves) {
+			t.Errorf("%v ended with %v, want %q", args, err, proves)
+		}
+	}
+}
+
+func TestSavedFilesAgreeWithTheSummary(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { time.Sleep(5 * time.Millisecond) }))
+	defer server.Close()
+	saved, hdr := filepath.Join(t.TempDir(), "results.bin"), filepath.Join(t.TempDir(), "latency.hdr")
+	var stdout bytes.Buffer
+	args := []string{"run", "--rate", "200", "--duration", "500ms", "--output", "json", "--save", saved, "--hdr", hdr, server.URL}
+	if err := run(t.Context(), args, nil, &stdout, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	var s struct {
+		Requests       uint64
+		LatencySeconds struct{ P50, P99, Max float64 }
+	}
+	if err := json.Unmarshal(stdout.Bytes(), &s); err != nil {
+		t.Fatal(err)
+	}
+	file, err := os.Open(saved)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	var report vegeta.Metrics
+	decode := vegeta.NewDecoder(file)
+	for {
+		var r vegeta.Result
+		if err := decode(&r); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		report.Add(&r)
+	}
+	report.Close()
+	near := func(a, b float64) bool { return a > b*0.9 && a < b*1.1 } // vegeta estimates
+	if report.Requests != s.Requests || s.Requests != 100 || !near(report.Latencies.P50.Seconds(), s.LatencySeconds.P50) ||
+		!near(report.Latencies.Max.Seconds(), s.LatencySeconds.Max) {
+		t.Errorf("vegeta reads %d requests, p50 %s, max %s of %+v", report.Requests, report.Latencies.P50, report.Latencies.Max, s)
+	}
+	text, err := os.ReadFile(hdr)
+	if err != nil || !strings.Contains(string(text), "Total count    =          100]") {
+		t.Errorf("the distribution is\n%s (%v)", text, err)
+	}
+}
+
+func TestProgressWithoutTerminalIsALine(t *testing.T) {
+	t.Parallel()
+	planned, err := shape.New(shape.Spec{Rate: 50, Duration: 10 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := tally.New()
+	sum.Add(200, 20*time.Millisecond, "")
+	sum.Add(500, 20*time.Millisecond, "")
+	got := line(fire.Progress{Elapsed: 4 * time.Second, Rate: 50, Sent: 5, InFlight: 3, Asked: true, Seen: 7, SeenError: io.EOF}, sum.Summary(), planned)
+	want := "4s of 10s  50/s  5 of 500 sent  50.00 % ok  p50 20ms p95 20ms p99 20ms  3 in flight  7 by others (an old number)"
+	if got != want {
+		t.Errorf("%q, want %q", got, want)
 	}
 }
 
@@ -142,6 +264,7 @@ func TestServeFromStartToEnd(t *testing.T) {
 		t.Fatalf("start answered %d", resp.StatusCode)
 	}
 	<-hit
+	cancelled := time.Now()
 	cancel()
 	select {
 	case err := <-ended:
@@ -150,6 +273,9 @@ func TestServeFromStartToEnd(t *testing.T) {
 		}
 	case <-time.After(10 * time.Second):
 		t.Fatal("did not end")
+	}
+	if took := time.Since(cancelled); took > time.Second {
+		t.Errorf("took %s to end", took)
 	}
 	if all := <-rest; !strings.Contains(all, `"attack ended"`) || !strings.Contains(all, `"requests":1`) {
 		t.Errorf("the log does not tell how the attack ended:\n%s", all)
@@ -162,6 +288,9 @@ func TestServeRefusesABadStart(t *testing.T) {
 		{"serve", "--listen", "127.0.0.1:0", "--max-rate", "0"},
 		{"serve", "--listen", "127.0.0.1:0", "--allowed-hosts", "http://a"},
 		{"serve", "--listen", "nowhere"},
+		{"serve", "--listen", "127.0.0.1:0", "--prometheus", "prometheus:9090"},
+		{"serve", "--listen", "127.0.0.1:0", "--max-in-flight", "0"},
+		{"serve", "--listen", "127.0.0.1:0", "--max-attacks", "0"},
 	} {
 		if err := run(t.Context(), args, nil, io.Discard, io.Discard); exitCode(err) != 1 {
 			t.Errorf("%v ended with %v", args, err)
