@@ -112,32 +112,34 @@ func (a *API) setChaos(c *gin.Context) {
 	a.showChaos(c)
 }
 
-// clearChaos answers DELETE /chaos?scope=&revision=. Without a scope it is that of
-// the plan in force.
+// clearChaos answers DELETE /chaos?scope=&revision=.
 func (a *API) clearChaos(c *gin.Context) {
-	plan := a.chaos.active()
-	scope, revision := chaos.Scope(c.Query("scope")), c.Query("revision")
-	switch {
-	case passedOn(c) != "":
-		scope = chaos.ScopePod
-	case scope == "" && revision == "" && plan.Scope == chaos.ScopeVersion:
-		scope, revision = plan.Scope, plan.Revision
-	case scope == "":
-		scope = chaos.ScopePod
+	asked := a.toClear(c)
+	if err := asked.Validate(nil); err != nil {
+		a.fail(c, err)
+		return
 	}
-	asked := chaos.Plan{Status: chaos.DefaultStatus, TTL: chaos.MaxTTL, Scope: scope, Revision: revision}
-	if passedOn(c) == "" {
-		if err := asked.Validate(nil); err != nil {
-			a.fail(c, err)
-			return
-		}
-	}
-	if scope == chaos.ScopeVersion {
+	if asked.Scope == chaos.ScopeVersion && passedOn(c) == "" {
 		a.clearVersion(c, asked)
 		return
 	}
-	a.clearPlan(c.Request.Context(), c.ClientIP(), plan.Scope)
+	a.clearPlan(c.Request.Context(), c.ClientIP(), asked.Scope)
 	a.showChaos(c)
+}
+
+// toClear is whose plans to end, as an otherwise empty plan. Without a scope it is
+// that of the plan in force: what was set for a version ends for all of it.
+func (a *API) toClear(c *gin.Context) chaos.Plan {
+	asked := chaos.Plan{
+		Status: chaos.DefaultStatus, TTL: chaos.MaxTTL, Scope: chaos.Scope(c.Query("scope")), Revision: c.Query("revision"),
+	}
+	if asked.Scope == "" {
+		asked.Scope = chaos.ScopePod
+		if plan := a.chaos.active(); plan.Scope == chaos.ScopeVersion && asked.Revision == "" {
+			asked.Scope, asked.Revision = plan.Scope, plan.Revision
+		}
+	}
+	return asked
 }
 
 // clearPlan ends the plan of this pod, if any, and leaves the audit line.
