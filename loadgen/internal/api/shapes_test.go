@@ -23,8 +23,11 @@ func TestEveryShapeRunsFromAPIAndHook(t *testing.T) {
 		{"constant", `"rate":50,"duration":"100ms"`, map[string]string{"rate": "50", "duration": "100ms"}, 5},
 		{"ramp", `"rate":20,"to":80,"duration":"200ms"`, map[string]string{"rate": "20", "to": "80", "duration": "200ms"}, 10},
 		{"steps", `"steps":"50x100ms,100x100ms"`, map[string]string{"steps": "50x100ms,100x100ms"}, 15},
-		{"sine", `"rate":50,"amplitude":50,"period":"100ms","duration":"200ms"`,
-			map[string]string{"rate": "50", "amplitude": "50", "period": "100ms", "duration": "200ms"}, 10},
+		{
+			"sine", `"rate":50,"amplitude":50,"period":"100ms","duration":"200ms"`,
+			map[string]string{"rate": "50", "amplitude": "50", "period": "100ms", "duration": "200ms"},
+			10,
+		},
 		{"top-up", `"samples":10,"duration":"400ms"`, map[string]string{"samples": "10", "duration": "400ms"}, 10},
 	} {
 		t.Run(tc.shape, func(t *testing.T) {

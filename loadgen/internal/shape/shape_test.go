@@ -212,16 +212,22 @@ func TestTopUpSendsWhatLacks(t *testing.T) {
 		// The rule does not foresee others: 300 are reached after 30·(1 − e⁻²) = 25.9 s.
 		{"some more than half, when others send half", Spec{Samples: 300, Duration: 30 * time.Second}, perSecond(5), 169, 172},
 		{"hardly any, when others send more than enough", Spec{Samples: 300, Duration: 30 * time.Second}, perSecond(1000), 0, 3},
-		{"all, when others come only to stop at once", Spec{Samples: 300, Duration: 30 * time.Second},
-			func(t time.Duration) uint64 { return uint64(min(t.Seconds(), 10) * 10) }, 195, 205},
+		{
+			"all, when others come only to stop at once",
+			Spec{Samples: 300, Duration: 30 * time.Second},
+			func(t time.Duration) uint64 { return uint64(min(t.Seconds(), 10) * 10) }, 195, 205,
+		},
 		{"no more than the cap, also when that is not enough", Spec{Samples: 3000, Rate: 20, Duration: 30 * time.Second}, perSecond(0), 599, 601},
-		{"no more than the cap, when others' count falls back", Spec{Samples: 600, Rate: 25, Duration: 30 * time.Second},
+		{
+			"no more than the cap, when others' count falls back",
+			Spec{Samples: 600, Rate: 25, Duration: 30 * time.Second},
 			func(t time.Duration) uint64 {
 				if t < 20*time.Second {
 					return 590
 				}
 				return 0
-			}, 240, 262},
+			}, 240, 262,
+		},
 	} {
 		t.Run(tc.proves, func(t *testing.T) {
 			t.Parallel()
