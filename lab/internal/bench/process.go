@@ -48,6 +48,7 @@ func (p pinning) command(ctx context.Context, cpu, program string, args ...strin
 
 // usage is what a program took.
 type usage struct {
+	wall   time.Duration // from its start to its end
 	cpu    time.Duration // user and system
 	output string        // standard output
 }
@@ -58,11 +59,12 @@ func (b *Bench) measure(ctx context.Context, env []string, program string, args 
 	var out, both bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &both
 	cmd.Env = append(os.Environ(), env...)
+	begin := time.Now()
 	if err := cmd.Run(); err != nil {
 		return usage{}, fmt.Errorf("run %s: %w\n%s", strings.Join(cmd.Args, " "), err, both.String())
 	}
 	state := cmd.ProcessState
-	return usage{cpu: state.UserTime() + state.SystemTime(), output: out.String()}, nil
+	return usage{wall: time.Since(begin), cpu: state.UserTime() + state.SystemTime(), output: out.String()}, nil
 }
 
 // server is a program that serves until stop.
