@@ -48,6 +48,16 @@ func TestEveryHookOfTheCanaryIsARouteOfItsOwnType(t *testing.T) {
 			t.Errorf("the %s hook goes to %s, which is no part of ours", kind, address)
 		}
 	}
+	shaped := render(t, chart.Release{Chart: "podinfo-like", JSON: []string{"load.enabled=true", `load.shape={"shape":"steps","steps":"10x30s,50x1m"}`}})
+	for _, hook := range dig[[]any](t, shaped["Canary"][0], "spec", "analysis", "webhooks") {
+		if !strings.HasSuffix(dig[string](t, hook, "url"), "/load") {
+			continue
+		}
+		metadata := dig[map[string]any](t, hook, "metadata")
+		if metadata["shape"] != "steps" || metadata["steps"] != "10x30s,50x1m" || metadata["rate"] != nil || metadata["duration"] != nil {
+			t.Errorf("the load hook sends %v: steps bring their own rates and times, and loadgen refuses others beside them", metadata)
+		}
+	}
 	for _, kind := range hooks {
 		if seen[kind] != 1 {
 			t.Errorf("the gatekeeper is called %d times for %s, want once", seen[kind], kind)

@@ -52,6 +52,11 @@ capabilities: {drop: [ALL]}
           url: {{ .load.target | quote }}
           host: {{ .load.host | default .host | quote }}
           method: {{ .load.method }}
+          {{- if ne (default "" .load.shape.shape) "steps" }}
           rate: {{ .load.rate | quote }}
           duration: {{ .load.duration }}
+          {{- end }}
+          {{- range $key, $value := .load.shape }}
+          {{ $key }}: {{ $value | quote }}
+          {{- end }}
 {{- end }}
