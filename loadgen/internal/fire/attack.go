@@ -157,7 +157,9 @@ func (a *Attack) Run(ctx context.Context, observe func(Result)) {
 		case <-requests.Done(): // all were answered before
 		}
 	})
-	pacer := pacer{a, began, newWaiter(ctx)}
+	waiter := newWaiter(ctx)
+	defer waiter.alarm.close()
+	pacer := pacer{a, began, waiter}
 	for hit := range attacker.Attack(vegeta.NewStaticTargeter(a.plan.targets...), pacer, 0, a.plan.name) {
 		a.finished.Add(1)
 		observe(a.result(began, hit))

@@ -4,64 +4,67 @@ import (
 	"context"
 	"runtime"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
-const (
-	// look is how long nobody asks the shape again; what it says can change.
-	look = 500 * time.Millisecond
-	// coarse is how late a timer of an idle Go process can be: its poller counts
-	// whole milliseconds.
-	coarse = 1500 * time.Microsecond
-	// slack is how late the kernel wakes a sleeper: Linux allows itself 50 µs. That
-	// long is spent yielding instead, unless requests come so often that yielding
-	// would take a processor from them.
-	slack = 60 * time.Microsecond
-	often = 500 * time.Microsecond
-)
+// look is how long nobody asks the shape again; what it says can change.
+const look = 500 * time.Millisecond
 
-// waiter waits for due times. One goroutine uses it; it owns one timer.
+// soon is too short for a timer to be worth its system calls: that long the
+// processor is offered to others instead.
+const soon = 20 * time.Microsecond
+
+// alarm wakes the one goroutine that waits for it.
+type alarm interface {
+	// wait returns after d, over 0, or earlier, and at once when the context that it
+	// was made with has ended.
+	wait(d time.Duration)
+	close()
+}
+
+// waiter waits for due times. One goroutine uses it, and closes its alarm.
 type waiter struct {
+	ctx   context.Context
+	alarm alarm
+}
+
+func newWaiter(ctx context.Context) waiter { return waiter{ctx, newAlarm(ctx)} }
+
+// until waits for at and returns true, or false when the context ends before. A
+// lateness of ours would be counted as the server's.
+func (w waiter) until(at time.Time) bool {
+	runtime.Gosched() // lets the worker that was woken last send first
+	for w.ctx.Err() == nil {
+		wait := time.Until(at)
+		switch {
+		case wait <= 0:
+			return true
+		case wait <= soon:
+			runtime.Gosched()
+		default:
+			w.alarm.wait(wait)
+		}
+	}
+	return false
+}
+
+// coarseAlarm is one of Go's timers: good to about a millisecond.
+type coarseAlarm struct {
 	ctx   context.Context
 	timer *time.Timer
 }
 
-func newWaiter(ctx context.Context) waiter {
+func newCoarseAlarm(ctx context.Context) coarseAlarm {
 	timer := time.NewTimer(time.Hour)
 	timer.Stop()
-	return waiter{ctx, timer}
+	return coarseAlarm{ctx, timer}
 }
 
-// until waits for at, most of it by the timer and the rest in the kernel, whose
-// clock is finer: a lateness of ours would be counted as the server's. It returns
-// false when the context ended.
-func (w waiter) until(at time.Time) bool {
-	if wait := time.Until(at) - coarse; wait > 0 {
-		w.timer.Reset(wait)
-		select {
-		case <-w.ctx.Done():
-			return false
-		case <-w.timer.C:
-		}
-	}
-	runtime.Gosched() // lets the worker that was woken last send first
-	fine := slack
-	if time.Until(at) < often {
-		fine = 0
-	}
-	for {
-		wait := time.Until(at)
-		switch {
-		case wait <= 0:
-			return w.ctx.Err() == nil
-		case wait <= fine:
-			runtime.Gosched()
-		default:
-			// Select with a timeout alone is the sleep that every Unix has. A signal ends it
-			// early; then what is left is slept.
-			left := unix.NsecToTimeval(max(wait-fine, time.Microsecond).Nanoseconds())
-			_, _ = unix.Select(0, nil, nil, nil, &left)
-		}
+func (a coarseAlarm) wait(d time.Duration) {
+	a.timer.Reset(d)
+	select {
+	case <-a.ctx.Done():
+	case <-a.timer.C:
 	}
 }
+
+func (a coarseAlarm) close() { a.timer.Stop() }
