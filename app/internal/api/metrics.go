@@ -58,6 +58,9 @@ func newMetrics(cfg Config, plan *faults) *metrics {
 			NativeHistogramBucketFactor:     1.1,
 			NativeHistogramMaxBucketNumber:  100,
 			NativeHistogramMinResetDuration: time.Hour,
+			// Exemplars are those of the classic buckets, which scrapers take for both: a
+			// second set would be sorted anew with every sampled request.
+			NativeHistogramMaxExemplars: -1,
 		}, labels),
 		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "http_requests_in_flight", Help: "Requests on business routes being answered now.",
