@@ -4,17 +4,16 @@ import (
 	"fmt"
 	"math"
 	"net/http"
-	"runtime"
 	"slices"
 	"strconv"
 	"sync"
 	"time"
 )
 
-// stall answers every request after exactly delay, but for a pause in which the whole server stands still: what comes
-// in then is taken up when it is over. POST /plan?delay=20ms&from=2s&for=1s sets a plan; its time starts with the
-// first request after that. GET /took?percent=99 tells what the requests since then really took here, for on a busy
-// machine "exactly" has its limits.
+// stall answers every request after a delay, but for a pause in which the whole server stands still: what comes in then
+// is taken up when it is over. POST /plan?delay=20ms&from=2s&for=1s sets a plan; its time starts with the first request
+// after that. GET /took?percent=99 tells what the requests since then really took here, for timers are up to a
+// millisecond late.
 type stall struct {
 	mu    sync.Mutex // guards all below
 	plan  plan
@@ -32,7 +31,7 @@ func (s *stall) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case "/took":
 		s.tell(w, r)
 	default:
-		waitUntil(s.due(arrived))
+		time.Sleep(time.Until(s.due(arrived)))
 		w.WriteHeader(http.StatusNoContent)
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -80,12 +79,4 @@ func (s *stall) due(arrived time.Time) time.Time {
 		begin = s.start.Add(s.plan.from + s.plan.pause)
 	}
 	return begin.Add(s.plan.delay)
-}
-
-// waitUntil is more exact than a timer, which may be a millisecond late: the last two are spun away.
-func waitUntil(due time.Time) {
-	time.Sleep(time.Until(due) - 2*time.Millisecond)
-	for time.Now().Before(due) {
-		runtime.Gosched()
-	}
 }
