@@ -60,8 +60,10 @@ func Prepare(ctx context.Context, cfg Config) (*Bench, error) {
 		name        string
 		module, pkg string
 	}{
-		{&b.loadgen, "loadgen", "loadgen", "."}, {&b.app, "app", "app", "."},
-		{&b.plain, "plain", "app", "./plain"}, {&b.peers, "peers", "lab", "./peers"},
+		{&b.loadgen, "loadgen", "loadgen", "."},
+		{&b.app, "app", "app", "."},
+		{&b.plain, "plain", "app", "./plain"},
+		{&b.peers, "peers", "lab", "./peers"},
 	} {
 		*program.into = filepath.Join(cfg.Dir, program.name)
 		build := sh.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", *program.into, program.pkg)
