@@ -22,17 +22,23 @@ import (
 // root is the repository.
 const root = "../.."
 
-// startApp builds the app as it ships and starts it with more environment. It returns its base URL.
-func startApp(t *testing.T, env ...string) string {
+// build makes the program of a module as it ships and returns its path.
+func build(t *testing.T, module string) string {
 	t.Helper()
-	binary := filepath.Join(t.TempDir(), "app")
+	binary := filepath.Join(t.TempDir(), module)
 	build := exec.CommandContext(t.Context(), "go", "build", "-o", binary, ".")
-	build.Dir = filepath.Join(root, "app")
+	build.Dir = filepath.Join(root, module)
 	build.Env = append(os.Environ(), "GOWORK=off", "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build app: %v\n%s", err, out)
+		t.Fatalf("build %s: %v\n%s", module, err, out)
 	}
-	app := exec.CommandContext(t.Context(), binary, "serve")
+	return binary
+}
+
+// startApp starts the app with more environment. It returns its base URL.
+func startApp(t *testing.T, env ...string) string {
+	t.Helper()
+	app := exec.CommandContext(t.Context(), build(t, "app"), "serve")
 	app.Env = append(os.Environ(), "APP_LISTEN=127.0.0.1:0", "REVISION=r1")
 	app.Env = append(app.Env, env...)
 	log, err := app.StderrPipe()

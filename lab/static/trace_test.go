@@ -10,7 +10,6 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -127,14 +126,7 @@ func (o *otlp) wait(t *testing.T, service string, many int) []span {
 // load runs the load generator as it ships against a URL.
 func load(t *testing.T, env []string, args ...string) {
 	t.Helper()
-	binary := filepath.Join(t.TempDir(), "loadgen")
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", binary, ".")
-	build.Dir = filepath.Join(root, "loadgen")
-	build.Env = append(os.Environ(), "GOWORK=off", "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build loadgen: %v\n%s", err, out)
-	}
-	run := exec.CommandContext(t.Context(), binary, append([]string{"run"}, args...)...)
+	run := exec.CommandContext(t.Context(), build(t, "loadgen"), append([]string{"run"}, args...)...)
 	run.Env = append(os.Environ(), env...)
 	if out, err := run.CombinedOutput(); err != nil {
 		t.Fatalf("run loadgen: %v\n%s", err, out)
