@@ -147,14 +147,20 @@ func serve(ctx context.Context, cfg serveCmd, stderr io.Writer) error {
 		return fmt.Errorf("serve on %s: %w", listener.Addr(), err)
 	case <-ctx.Done():
 	}
-	return drain(service, server, served, cfg, log)
+	return drain(service, server, listener, served, cfg, log)
 }
+
+// lastRequests is how long after the last connection was taken its request is waited
+// for; a client sends it at once.
+const lastRequests = 250 * time.Millisecond
 
 // drain ends the server without losing a request. First it stops being ready and
 // goes on serving, each answer closing its connection, so that busy keep-alive
-// connections end between two requests and not under one; then it stops listening
-// and waits for what is in flight.
-func drain(service *api.API, server *http.Server, served <-chan error, cfg serveCmd, log *slog.Logger) error {
+// connections end between two requests and not under one. Then it stops listening,
+// but leaves connections that it has taken already the time to send their request:
+// Shutdown answers none that it has not read before. At last it waits for what is in
+// flight.
+func drain(service *api.API, server *http.Server, listener net.Listener, served <-chan error, cfg serveCmd, log *slog.Logger) error {
 	service.Drain()
 	log.Info("draining")
 	select {
@@ -162,14 +168,16 @@ func drain(service *api.API, server *http.Server, served <-chan error, cfg serve
 		return fmt.Errorf("serve while draining: %w", err)
 	case <-time.After(cfg.DrainGrace):
 	}
+	if err := listener.Close(); err != nil {
+		return fmt.Errorf("stop listening: %w", err)
+	}
+	_ = <-served // only that its listener is closed
+	time.Sleep(lastRequests)
 	ctx, cancel := context.WithTimeout(context.Background(), cfg.ShutdownTimeout)
 	defer cancel()
 	if err := server.Shutdown(ctx); err != nil {
 		// The deadline has passed: cut what is left and say so.
 		return errors.Join(fmt.Errorf("wait %s for requests in flight: %w", cfg.ShutdownTimeout, err), server.Close())
-	}
-	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("stop serving: %w", err)
 	}
 	log.Info("stopped")
 	return nil

@@ -385,3 +385,42 @@ func TestVersionAndHelpPrintAndEnd(t *testing.T) {
 		}
 	}
 }
+
+// Shutdown answers no connection whose request it has not read before: such ones were lost.
+func TestWhatWasAcceptedBeforeTheEndIsAnswered(t *testing.T) {
+	p := launch(t, "--drain-grace=1ms")
+	conns := make([]net.Conn, 20)
+	dialer := net.Dialer{}
+	for i := range conns {
+		conn, err := dialer.DialContext(t.Context(), "tcp", p.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		conns[i] = conn
+	}
+	p.stop()
+	eventually(t, "it stops listening", func() bool {
+		conn, err := dialer.DialContext(t.Context(), "tcp", p.addr)
+		if err == nil {
+			defer conn.Close()
+		}
+		return err != nil
+	})
+	for i, conn := range conns {
+		if _, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: app\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil {
+			t.Fatalf("connection %d: %v", i, err)
+		}
+		if answer.StatusCode != http.StatusOK || !answer.Close {
+			t.Errorf("connection %d: %s, close %t", i, answer.Status, answer.Close)
+		}
+		defer answer.Body.Close()
+	}
+	if err := <-p.done; err != nil {
+		t.Error(err)
+	}
+}

@@ -172,8 +172,8 @@ func TestProgressWithoutTerminalIsALine(t *testing.T) {
 	sum.Add(200, 20*time.Millisecond, "")
 	sum.Add(500, 20*time.Millisecond, "")
 	got := line(fire.Progress{Elapsed: 4 * time.Second, Rate: 50, Sent: 5, InFlight: 3, Asked: true, Seen: 7, SeenError: io.EOF}, sum.Summary(), planned)
-	want := "4s of 10s  50/s  5 of 500 sent  50.00 % ok  p50 20ms p95 20ms p99 20ms  3 in flight  7 by others (an old number)"
-	if got != want {
+	want := "4s/10s  50/s  5/500  50.00% ok  p50 20ms p95 20ms p99 20ms  3 open  7 by others (an old number)"
+	if got != want || len(cut(got, lineWidth)) != 79 {
 		t.Errorf("%q, want %q", got, want)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/mattn/go-isatty"
 
@@ -20,10 +21,10 @@ import (
 // back when nothing writes any more.
 func (c *runCommand) progress(w io.Writer, sum *tally.Tally, attack *fire.Attack, planned shape.Shape) (stop func()) {
 	before, after, every := "", "\n", 10*time.Second
-	wipe := ""
+	wipe, width := "", 1000
 	if f, ok := w.(*os.File); ok && isatty.IsTerminal(f.Fd()) {
 		before, after, every = "\r\x1b[K", "", 200*time.Millisecond
-		wipe = before
+		wipe, width = before, lineWidth
 	} else if !c.Progress {
 		return func() {}
 	}
@@ -38,7 +39,7 @@ func (c *runCommand) progress(w io.Writer, sum *tally.Tally, attack *fire.Attack
 				fmt.Fprint(w, wipe)
 				return
 			case <-ticker.C:
-				fmt.Fprint(w, before, line(attack.Progress(), sum.Summary(), planned), after)
+				fmt.Fprint(w, before, cut(line(attack.Progress(), sum.Summary(), planned), width), after)
 			}
 		}
 	})
@@ -48,11 +49,14 @@ func (c *runCommand) progress(w io.Writer, sum *tally.Tally, attack *fire.Attack
 	}
 }
 
-// line tells in under 120 characters how far an attack is.
+// lineWidth is what fits a terminal of 80 columns: a longer line wraps, and then only its end is written over.
+const lineWidth = 79
+
+// line tells how far an attack is.
 func line(p fire.Progress, s tally.Summary, planned shape.Shape) string {
-	text := fmt.Sprintf("%s of %s  %.4g/s  %d of %d sent  %.2f %% ok  p50 %s p95 %s p99 %s  %d in flight",
+	text := fmt.Sprintf("%s/%s  %.4g/s  %d/%d  %.2f%% ok  p50 %s p95 %s p99 %s  %d open",
 		p.Elapsed.Round(time.Second), planned.Duration(), p.Rate, p.Sent, planned.Hits(), 100*s.Success,
-		s.Latency.P50, s.Latency.P95, s.Latency.P99, p.InFlight)
+		short(s.Latency.P50), short(s.Latency.P95), short(s.Latency.P99), p.InFlight)
 	if p.Asked {
 		text += fmt.Sprintf("  %d by others", p.Seen)
 	}
@@ -60,4 +64,23 @@ func line(p fire.Progress, s tally.Summary, planned shape.Shape) string {
 		text += " (an old number)"
 	}
 	return text
+}
+
+// cut is as much of text as has room in width columns.
+func cut(text string, width int) string {
+	return string([]rune(text)[:min(width, utf8.RuneCountInString(text))])
+}
+
+// short is a latency with about three digits.
+func short(d tally.Duration) time.Duration {
+	switch exact := time.Duration(d); {
+	case exact >= time.Second:
+		return exact.Round(10 * time.Millisecond)
+	case exact >= 10*time.Millisecond:
+		return exact.Round(100 * time.Microsecond)
+	case exact >= time.Millisecond:
+		return exact.Round(10 * time.Microsecond)
+	default:
+		return exact
+	}
 }

@@ -65,8 +65,8 @@ type API struct {
 	drain    func()
 }
 
-// route is a business route with the statuses it can answer by itself, apart
-// from 4xx. The metrics of these exist at zero before the first request.
+// route is a business route with the statuses it can answer by itself. The metrics of
+// these exist at zero before the first request.
 type route struct {
 	method, path string
 	statuses     []int
@@ -124,11 +124,11 @@ func (a *API) routes() []route {
 	const get, post, put, del = http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete
 	return []route{
 		{get, "/", []int{200}, a.showVersion},
-		{get, "/api/items", []int{200}, a.listItems},
-		{post, "/api/items", []int{201}, a.createItem},
-		{get, "/api/items/:id", []int{200}, a.showItem},
-		{put, "/api/items/:id", []int{200}, a.replaceItem},
-		{del, "/api/items/:id", []int{204}, a.deleteItem},
+		{get, "/api/items", []int{200, 400}, a.listItems},
+		{post, "/api/items", []int{201, 400, 413, 415}, a.createItem},
+		{get, "/api/items/:id", []int{200, 404}, a.showItem},
+		{put, "/api/items/:id", []int{200, 400, 404, 413, 415}, a.replaceItem},
+		{del, "/api/items/:id", []int{204, 404}, a.deleteItem},
 	}
 }
 
@@ -166,10 +166,12 @@ func (a *API) router() (http.Handler, error) {
 	business := engine.Group("/", a.inject)
 	for _, r := range a.routes() {
 		business.Handle(r.method, r.path, r.handle)
-		for _, status := range append([]int{500, 503}, r.statuses...) {
+		for _, status := range append([]int{statusClientGone, 500, 503}, r.statuses...) {
 			a.metrics.expect(r.method, r.path, status)
 		}
 	}
+
+	a.metrics.expect(http.MethodGet, unmatched, http.StatusNotFound)
 
 	engine.GET("/healthz", func(c *gin.Context) { c.JSON(http.StatusOK, gin.H{"status": "alive"}) })
 	engine.GET("/readyz", a.showReady)

@@ -54,19 +54,25 @@ func (f *faults) next(route string) (chaos.Fault, context.Context) {
 }
 
 // set puts p in the place of the plan before it, whole, and starts its life and
-// its draws afresh. A plan without a seed gets one, which GET /chaos shows: every
-// rehearsal can be repeated. It returns once the pressure of the plan before it is
-// released, so that two never add up.
-func (f *faults) set(p chaos.Plan) (inForce chaos.Plan, until time.Time) {
-	if p.Seed == 0 {
-		p.Seed = 1 + rand.Uint64N(maxSeed-1)
-	}
+// its draws afresh. It returns once the pressure of the plan before it is released,
+// so that two never add up. Life ends with the plan, by deadline when its time is over.
+func (f *faults) set(p chaos.Plan) (inForce chaos.Plan, until time.Time, life context.Context) {
+	p = seeded(p)
 	f.change.Lock()
 	defer f.change.Unlock()
 	life, end := context.WithTimeout(context.Background(), p.TTL)
 	f.replace(p, life, end)
 	f.press(life, p)
-	return p, f.setAt.Add(p.TTL)
+	return p, f.setAt.Add(p.TTL), life
+}
+
+// seeded gives a plan without a seed one, which GET /chaos shows: every rehearsal can
+// be repeated.
+func seeded(p chaos.Plan) chaos.Plan {
+	if p.Seed == 0 {
+		p.Seed = 1 + rand.Uint64N(maxSeed-1)
+	}
+	return p
 }
 
 // clear ends the plan in force, if any, and returns once its pressure is released.

@@ -64,7 +64,7 @@ func TestAHangEndsWithThePlanWithClearingAndWithTheDrain(t *testing.T) {
 	for name, end := range map[string]func(*service){
 		"by its time to live":    func(*service) {},
 		"when it is cleared":     func(s *service) { s.admin("DELETE", "") },
-		"when it is replaced":    func(s *service) { s.admin("PUT", `{"ttl":"1m"}`) },
+		"when it is replaced":    func(s *service) { s.admin("PUT", `{"latency":"1ms","ttl":"1m"}`) },
 		"when the service stops": func(s *service) { s.Drain() },
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -178,12 +178,15 @@ func (a *API) observe(c *gin.Context) {
 	}
 }
 
+// unmatched is the route of what no route answers.
+const unmatched = "unmatched"
+
 // labels keeps both labels within closed sets: what clients invent is "unmatched"
 // and "other".
 func labels(c *gin.Context) (method, route string) {
 	method, route = c.Request.Method, c.FullPath()
 	if route == "" {
-		route = "unmatched"
+		route = unmatched
 	}
 	known := []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 	if !slices.Contains(known, method) {

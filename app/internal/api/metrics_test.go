@@ -101,19 +101,20 @@ func TestMetricsKeepTheContractFromTheFirstScrape(t *testing.T) {
 		t.Errorf("deployment_version is %v", version)
 	}
 
-	// Every 2xx and 5xx a route can give, and nothing else, exists at zero.
+	// Every status a route can give by itself, and nothing else, exists at zero.
 	answers, failures := map[string]float64{}, map[string]float64{}
 	for route, own := range map[string][]string{
-		"GET /": {"200"}, "GET /api/items": {"200"}, "POST /api/items": {"201"},
-		"GET /api/items/:id": {"200"}, "PUT /api/items/:id": {"200"}, "DELETE /api/items/:id": {"204"},
+		"GET /": {"200"}, "GET /api/items": {"200", "400"}, "POST /api/items": {"201", "400", "413", "415"},
+		"GET /api/items/:id": {"200", "404"}, "PUT /api/items/:id": {"200", "400", "404", "413", "415"}, "DELETE /api/items/:id": {"204", "404"},
 	} {
-		for _, status := range append([]string{"500", "503"}, own...) {
+		for _, status := range append([]string{"499", "500", "503"}, own...) {
 			answers[route+" "+status] = 0
 			if status[0] != '2' {
 				failures[route+" "+status] = 0
 			}
 		}
 	}
+	answers["GET unmatched 404"], failures["GET unmatched 404"] = 0, 0
 	if got := series(families["http_requests_total"]); !maps.Equal(got, answers) {
 		t.Errorf("http_requests_total starts with %v, want %v", got, answers)
 	}

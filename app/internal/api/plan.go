@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -20,13 +21,47 @@ func decodePlan(raw []byte, routes []string) (chaos.Plan, error) {
 	if err := json.Unmarshal(raw, &fields); err != nil {
 		return chaos.Plan{}, fmt.Errorf("%w: want one object: %w", errMalformed, err)
 	}
+	if name := repeated(raw); name != "" {
+		return chaos.Plan{}, &chaos.FieldError{Field: name, Reason: "is there twice"}
+	}
 	plan := chaos.Plan{Status: chaos.DefaultStatus, Scope: chaos.ScopePod}
 	for _, name := range slices.Sorted(maps.Keys(fields)) {
 		if err := setField(&plan, name, fields[name]); err != nil {
 			return chaos.Plan{}, err
 		}
 	}
-	return plan, plan.Validate(routes)
+	if err := plan.Validate(routes); err != nil {
+		return chaos.Plan{}, err
+	}
+	if !slices.ContainsFunc(chaos.Kinds(), func(k chaos.Kind) bool { return plan.Asked(k) > 0 }) {
+		return chaos.Plan{}, &chaos.FieldError{Field: "errorRate", Reason: "or another fault is needed: this plan does nothing"}
+	}
+	return plan, nil
+}
+
+// repeated names a field of the object raw that is there more than once, of which
+// encoding/json would take the last one; "" when there is none.
+func repeated(raw []byte) string {
+	decoder, seen := json.NewDecoder(bytes.NewReader(raw)), map[string]bool{}
+	if _, err := decoder.Token(); err != nil { // the brace
+		return ""
+	}
+	for decoder.More() {
+		name, err := decoder.Token()
+		if err != nil {
+			return ""
+		}
+		key, _ := name.(string)
+		if seen[key] {
+			return key
+		}
+		seen[key] = true
+		var value json.RawMessage
+		if decoder.Decode(&value) != nil {
+			return ""
+		}
+	}
+	return ""
 }
 
 // fields lists the names on the wire, for people.

@@ -38,7 +38,7 @@ func TestMemoryIsReallyTakenAndGivenBack(t *testing.T) {
 	if got := kept(); got < 128<<20 {
 		t.Errorf("the runtime has only %d bytes of the system's", got)
 	}
-	s.admin("PUT", `{"ttl":"1m"}`) // another plan, not only none, ends it
+	s.admin("PUT", `{"latency":"1ms","ttl":"1m"}`) // another plan, not only none, ends it
 	if got := kept(); got > 64<<20 {
 		t.Errorf("the runtime still has %d bytes of the system's", got)
 	}

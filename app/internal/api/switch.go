@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 
@@ -73,8 +74,13 @@ func (a *API) applyPlan(ctx context.Context, plan chaos.Plan, by string) {
 			a.metrics.expect(r.method, r.path, statusNoAnswer)
 		}
 	}
-	plan, until := a.chaos.set(plan)
+	plan, until, life := a.chaos.set(plan)
 	a.cfg.Log.InfoContext(ctx, "chaos plan set", "by", by, "plan", encodePlan(plan), "until", until.UTC(), "scope", plan.Scope)
+	context.AfterFunc(life, func() {
+		if errors.Is(life.Err(), context.DeadlineExceeded) {
+			a.cfg.Log.InfoContext(ctx, "chaos plan ended", "by", "ttl", "plan", encodePlan(plan))
+		}
+	})
 }
 
 // state is what GET /chaos shows: the plan in force, if any, and whose it is.
@@ -96,7 +102,7 @@ func (a *API) showChaos(c *gin.Context) { c.JSON(http.StatusOK, a.state()) }
 func (a *API) setChaos(c *gin.Context) {
 	raw, err := c.GetRawData()
 	if err != nil {
-		a.fail(c, errors.Join(errMalformed, err))
+		a.fail(c, fmt.Errorf("%w: %w", errMalformed, err))
 		return
 	}
 	plan, err := decodePlan(raw, a.paths())
@@ -114,6 +120,12 @@ func (a *API) setChaos(c *gin.Context) {
 
 // clearChaos answers DELETE /chaos?scope=&revision=.
 func (a *API) clearChaos(c *gin.Context) {
+	for name := range c.Request.URL.Query() {
+		if name != "scope" && name != "revision" {
+			a.fail(c, &fieldError{name, "is no parameter; use scope, revision"})
+			return
+		}
+	}
 	asked := a.toClear(c)
 	if err := asked.Validate(nil); err != nil {
 		a.fail(c, err)

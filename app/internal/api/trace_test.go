@@ -63,7 +63,7 @@ func TestInjectedFaultsAreNamedInTheSpan(t *testing.T) {
 		`{"latency":"1ms","ttl":"1m"}`:                            {"latency", codes.Unset},
 		`{"abortRate":1,"ttl":"1m"}`:                              {"abort", codes.Error},
 		`{"hangRate":1,"ttl":"50ms"}`:                             {"hang", codes.Error},
-		`{"ttl":"1m"}`:                                            {"", codes.Unset},
+		`{"errorRate":1e-12,"ttl":"1m"}`:                          {"", codes.Unset},
 	} {
 		t.Run(plan, func(t *testing.T) {
 			s, spans := watched(t)

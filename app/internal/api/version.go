@@ -18,6 +18,7 @@ import (
 // fault set through a Service or the ingress hits them all, and only them.
 func (a *API) setVersion(c *gin.Context, plan chaos.Plan) {
 	ctx, by := c.Request.Context(), c.ClientIP()
+	plan = seeded(plan) // here, so that all pods have the same
 	a.tellVersion(c, http.MethodPut, plan, func(plan chaos.Plan) { a.applyPlan(ctx, plan, by) })
 }
 

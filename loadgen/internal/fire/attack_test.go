@@ -2,6 +2,7 @@ package fire
 
 import (
 	"context"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -369,6 +370,49 @@ func TestOnlyTheProxyThatWasAskedForIsUsed(t *testing.T) {
 	through := fire(t.Context(), t, []Target{{URL: "http://shop.invalid/x"}}, constant(t, 100, 10*time.Millisecond), Options{Timeout: patient, Proxy: address})
 	if len(through) != 1 || through[0].Code != http.StatusOK || <-proxied != "http://shop.invalid/x" {
 		t.Errorf("the proxy was not used: %+v", through)
+	}
+	// An HTTP proxy goes where the Host header says, whatever host of the URL was allowed.
+	elsewhere := []Target{{URL: "http://shop.invalid/x", Header: http.Header{"Host": {"169.254.169.254"}}}}
+	if _, err := NewPlan("test", elsewhere, constant(t, 1, time.Second), Options{Timeout: patient, Proxy: address}); err == nil {
+		t.Error("a Host header may lead an HTTP proxy elsewhere")
+	}
+	if _, err := NewPlan("test", elsewhere, constant(t, 1, time.Second), Options{Timeout: patient, Proxy: &url.URL{Scheme: "ftp", Host: "h"}}); err == nil {
+		t.Error("a proxy of a kind that does not exist was taken")
+	}
+}
+
+// net/http goes on connecting for a request that has timed out.
+func TestConnectionsThatNeverStandAreGivenUp(t *testing.T) {
+	t.Parallel()
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var open atomic.Int64
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return // the end of the test
+			}
+			open.Add(1)
+			go func() { // takes the greeting and never answers it
+				_, _ = io.Copy(io.Discard, conn)
+				_ = conn.Close()
+				open.Add(-1)
+			}()
+		}
+	}()
+	defer listener.Close()
+	most := int64(0)
+	plan, err := NewPlan("test", []Target{{URL: "https://" + listener.Addr().String()}}, constant(t, 50, 2*time.Second),
+		Options{Timeout: 200 * time.Millisecond, InFlight: 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan.Attack().Run(t.Context(), func(Result) { most = max(most, open.Load()) })
+	if most > 60 {
+		t.Errorf("%d connections were open for 20 requests under way", most)
 	}
 }
 

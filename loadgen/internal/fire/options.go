@@ -4,8 +4,10 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
@@ -42,6 +44,8 @@ func (o Options) check() (Options, error) {
 		return o, errors.New("in flight: must not be under 0")
 	case o.Connections < 0:
 		return o, errors.New("connections: must not be under 0")
+	case o.Proxy != nil && !slices.Contains([]string{"http", "https", "socks5", "socks5h"}, o.Proxy.Scheme):
+		return o, fmt.Errorf("proxy %s: must start with http://, https://, socks5:// or socks5h://", o.Proxy.Redacted())
 	case o.HTTP != "" && o.HTTP != "auto" && o.HTTP != "1.1" && o.HTTP != "2":
 		return o, fmt.Errorf("http %q: must be auto, 1.1 or 2", o.HTTP)
 	}
@@ -64,6 +68,10 @@ func (o Options) transport() *http.Transport {
 		// Idle connections are kept for every worker, or a busy attack would open a
 		// new one for most requests.
 		MaxIdleConnsPerHost: o.InFlight,
+		// net/http goes on connecting for a request that has timed out: without an end
+		// of their own, attempts that hang would pile up past every limit.
+		DialContext:         (&net.Dialer{Timeout: o.Timeout}).DialContext,
+		TLSHandshakeTimeout: o.Timeout,
 		MaxConnsPerHost:     o.Connections,
 		IdleConnTimeout:     30 * time.Second, // before servers do it: nginx waits 75 s
 		DisableKeepAlives:   o.NoKeepAlive,

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 
 	vegeta "github.com/tsenart/vegeta/v12/lib"
 	"go.opentelemetry.io/otel/trace"
@@ -53,6 +54,11 @@ func prepare(targets []Target, o Options) ([]vegeta.Target, error) {
 		one, err := target.prepare()
 		if err != nil {
 			return nil, fmt.Errorf("target %d: %w", i+1, err)
+		}
+		// An HTTP proxy is asked for the Host header's host, not the URL's: the header
+		// could lead where the URL may not.
+		if host := one.Header.Get("Host"); host != "" && o.Proxy != nil && strings.HasPrefix(o.Proxy.Scheme, "http") {
+			return nil, fmt.Errorf("target %d: header Host %q: is not possible through the proxy %s; use one that starts with socks5h://", i+1, host, o.Proxy.Redacted())
 		}
 		if _, own := one.Header["Traceparent"]; o.Tracing == nil && o.Parent.IsValid() && !own {
 			one.Header["Traceparent"] = []string{traceparent(o.Parent)}
