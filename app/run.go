@@ -171,7 +171,9 @@ func drain(service *api.API, server *http.Server, listener net.Listener, served 
 	if err := listener.Close(); err != nil {
 		return fmt.Errorf("stop listening: %w", err)
 	}
-	_ = <-served // only that its listener is closed
+	if err := <-served; !errors.Is(err, net.ErrClosed) {
+		return fmt.Errorf("stop listening: %w", err)
+	}
 	time.Sleep(lastRequests)
 	ctx, cancel := context.WithTimeout(context.Background(), cfg.ShutdownTimeout)
 	defer cancel()
