@@ -123,10 +123,8 @@ func (f *Fleet) round(ctx context.Context, m Message, addresses []string, answer
 		failed []Failure
 		slots  = make(chan struct{}, width)
 	)
-	for _, address := range addresses {
-		if answered[address] {
-			continue
-		}
+	waiting := slices.DeleteFunc(slices.Clone(addresses), func(address string) bool { return answered[address] })
+	for _, address := range waiting {
 		slots <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-slots }()
