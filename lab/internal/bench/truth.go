@@ -42,8 +42,8 @@ func (b *Bench) truth(ctx context.Context) ([]Table, error) {
 		title           string
 		pause, duration time.Duration
 	}{
-		{"an even server", 0, 6 * time.Second},
-		{"a server that stands still for 1s of 15s", time.Second, 15 * time.Second},
+		{"an even server", 0, 4 * time.Second},
+		{"a server that stands still for 1s of 10s", time.Second, 10 * time.Second},
 	} {
 		table := Table{Title: "reported p99, in percent of the true one: " + c.title, Unit: "%"}
 		for round := range b.Rounds {
