@@ -145,8 +145,8 @@ func (a *API) paths() []string {
 
 // router joins routes and middleware. Tracing is outermost, so that counting knows
 // the trace; then counting, so that it sees the status of recovered panics and
-// injected faults; chaos hangs on the business
-// routes alone, so that it cannot reach probes, metrics or its own switch.
+// injected faults; chaos hangs on the business routes alone, so that it cannot reach
+// probes, metrics or its own switch.
 func (a *API) router() (http.Handler, error) {
 	engine := gin.New()
 	if err := engine.SetTrustedProxies(nil); err != nil { // the audit line names the real peer
@@ -170,7 +170,6 @@ func (a *API) router() (http.Handler, error) {
 			a.metrics.expect(r.method, r.path, status)
 		}
 	}
-
 	a.metrics.expect(http.MethodGet, unmatched, http.StatusNotFound)
 
 	engine.GET("/healthz", func(c *gin.Context) { c.JSON(http.StatusOK, gin.H{"status": "alive"}) })

@@ -104,7 +104,7 @@ func (f *Fleet) Tell(ctx context.Context, m Message) Outcome {
 			out.Failed = f.round(ctx, m, addresses, answered, &out)
 		}
 		if len(out.Failed) == 0 {
-			break
+			return out.sorted()
 		}
 		select {
 		case <-ctx.Done():
@@ -112,7 +112,6 @@ func (f *Fleet) Tell(ctx context.Context, m Message) Outcome {
 		case <-time.After(pause):
 		}
 	}
-	return out.sorted()
 }
 
 // round asks the addresses that have not answered yet and returns those that fail.

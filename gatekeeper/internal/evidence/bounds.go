@@ -6,13 +6,17 @@ import "math"
 // ever above it with at most that probability, for independent requests, however often one looks). Dispersion >= 1
 // makes it wider where errors come in clusters of about that size. 1 when nothing is known. Source: verdict.md §2.4.
 func Upper(k, n, beta, dispersion float64) float64 {
-	ladder := better()
-	k, n = k/dispersion, n/dispersion
-	beyond := func(q float64) bool { return logMeanBet(ladder[:], k, n, q) >= -math.Log(beta) }
+	beyond := func(q float64) bool { return ruledOut(k, n, q, beta, dispersion) }
 	if !beyond(1) {
 		return 1
 	}
 	return bisect(beyond)
+}
+
+// ruledOut reports whether an error rate of q or more is no longer possible.
+func ruledOut(k, n, q, beta, dispersion float64) bool {
+	ladder := better()
+	return logMeanBet(ladder[:], k/dispersion, n/dispersion, q) >= -math.Log(beta)
 }
 
 // Lower is the lowest error rate that the counts leave possible, as Upper; 0 when no error was seen.
@@ -56,10 +60,7 @@ func AllowedWeight(upper, riskBurn, budget float64) float64 {
 // CleanRequests is how many more requests without an error bring Upper down to at most rate, in (0,1): 0 when it is
 // there already. It answers "how much longer".
 func CleanRequests(k, n, rate, beta, dispersion float64) float64 {
-	enough := func(more float64) bool {
-		ladder := better()
-		return logMeanBet(ladder[:], k/dispersion, (n+more)/dispersion, rate) >= -math.Log(beta)
-	}
+	enough := func(more float64) bool { return ruledOut(k, n+more, rate, beta, dispersion) }
 	if enough(0) {
 		return 0
 	}

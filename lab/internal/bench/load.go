@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
@@ -90,6 +91,30 @@ func (b *Bench) load(ctx context.Context) ([]Table, error) {
 		}
 	}
 	return []Table{rate, cpu}, nil
+}
+
+// summary is what loadgen says of an even load.
+type summary struct {
+	requests, success float64 // success is a share, 0 to 1
+	p99               time.Duration
+}
+
+// even lets loadgen send at a rate, in requests a second, for a time.
+func (b *Bench) even(ctx context.Context, rate int, d time.Duration, url string) (summary, error) {
+	took, err := b.measure(ctx, nil, b.loadgen, "run", "--rate", strconv.Itoa(rate), "--duration", d.String(), "--output", "json", url)
+	if err != nil {
+		return summary{}, err
+	}
+	var said struct {
+		Requests float64
+		Success  float64
+		Latency  struct{ P99 string }
+	}
+	if err := json.Unmarshal([]byte(took.output), &said); err != nil {
+		return summary{}, fmt.Errorf("read loadgen's summary: %w", err)
+	}
+	p99, err := time.ParseDuration(said.Latency.P99)
+	return summary{requests: said.Requests, success: said.Success, p99: p99}, err
 }
 
 var handledPattern = regexp.MustCompile(`(?m)^ \d+ \d+ (\d+) `)

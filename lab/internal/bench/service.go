@@ -2,7 +2,6 @@ package bench
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"regexp"
 	"strconv"
@@ -89,24 +88,15 @@ func (b *Bench) serve(ctx context.Context, c candidate, collector string) (serve
 	if got.rate, err = b.fullSpeed(ctx, s.url+"/api/items"); err != nil {
 		return served{}, err
 	}
-	took, err := b.measure(ctx, nil, b.loadgen, "run", "--rate", strconv.Itoa(evenRate), "--duration", b.seconds.String(), "--output", "json", s.url+"/api/items")
+	said, err := b.even(ctx, evenRate, b.seconds, s.url+"/api/items")
 	if err != nil {
 		return served{}, err
 	}
-	var said struct {
-		Requests float64
-		Success  float64
-		Latency  struct{ P99 string }
+	if said.success < 1 {
+		return served{}, fmt.Errorf("%.3f %% of the requests were answered 2xx", 100*said.success)
 	}
-	if err := json.Unmarshal([]byte(took.output), &said); err != nil {
-		return served{}, fmt.Errorf("read loadgen's summary: %w", err)
-	}
-	if said.Success < 1 {
-		return served{}, fmt.Errorf("%.3f %% of the requests were answered 2xx", 100*said.Success)
-	}
-	got.p99, err = time.ParseDuration(said.Latency.P99)
-	got.requests, got.cpu = got.rate*b.seconds.Seconds()+said.Requests, s.stop()
-	return got, err
+	got.p99, got.requests, got.cpu = said.p99, got.rate*b.seconds.Seconds()+said.requests, s.stop()
+	return got, nil
 }
 
 var (

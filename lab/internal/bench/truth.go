@@ -85,15 +85,8 @@ func (b *Bench) tellers() []teller {
 	saved := filepath.Join(b.Dir, "vegeta.bin")
 	return []teller{
 		{"loadgen", func(ctx context.Context, url string, duration time.Duration) (time.Duration, error) {
-			took, err := b.measure(ctx, nil, b.loadgen, "run", "--rate", rate, "--duration", duration.String(), "--output", "json", url)
-			if err != nil {
-				return 0, err
-			}
-			var said struct{ Latency struct{ P99 string } }
-			if err := json.Unmarshal([]byte(took.output), &said); err != nil {
-				return 0, fmt.Errorf("read its summary: %w", err)
-			}
-			return time.ParseDuration(said.Latency.P99)
+			said, err := b.even(ctx, truthRate, duration, url)
+			return said.p99, err
 		}},
 		{"vegeta", func(ctx context.Context, url string, duration time.Duration) (time.Duration, error) {
 			targets, err := b.write("targets", "GET "+url+"\n")
