@@ -8,9 +8,11 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/lab/internal/kube"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/lab/internal/report"
 )
 
@@ -153,18 +155,24 @@ func (d *Drill) startUsers(ctx context.Context, name string, duration time.Durat
 
 // startUsersAt is startUsers with a rate of its own, in requests a second.
 func (d *Drill) startUsersAt(ctx context.Context, rate float64, name string, duration time.Duration) (users, error) {
-	u := users{d: d, name: "users-" + d.run + "-" + name}
-	type target struct {
-		Method string      `json:"method"`
-		URL    string      `json:"url"`
-		Header http.Header `json:"header"`
+	get := func(path string) target {
+		return target{Method: http.MethodGet, URL: d.Target + path, Header: http.Header{"Host": {d.Host}}}
 	}
-	host := http.Header{"Host": {d.Host}}
-	request := map[string]any{
-		"name": u.name, "rate": rate, "duration": duration.String(),
-		"targets": []target{{http.MethodGet, d.Target + "/api/items", host}, {http.MethodGet, d.Target + "/", host}},
-	}
-	return u, d.call(ctx, http.MethodPost, "loadgen", "http", "/api/v1/attacks", request, nil, http.StatusCreated)
+	return d.attack(ctx, "users-"+d.run+"-"+name, rate, duration, get("/api/items"), get("/"))
+}
+
+// target is one request as loadgen is told of it.
+type target struct {
+	Method string      `json:"method"`
+	URL    string      `json:"url"`
+	Header http.Header `json:"header"`
+	Body   string      `json:"body,omitempty"`
+}
+
+// attack lets loadgen send the targets in turn, rate in requests a second.
+func (d *Drill) attack(ctx context.Context, name string, rate float64, duration time.Duration, targets ...target) (users, error) {
+	request := map[string]any{"name": name, "rate": rate, "duration": duration.String(), "targets": targets}
+	return users{d: d, name: name}, d.call(ctx, http.MethodPost, "loadgen", "http", "/api/v1/attacks", request, nil, http.StatusCreated)
 }
 
 // stop ends the load, also when ctx has ended, and returns the final counts. It may be called again.
@@ -211,18 +219,14 @@ func (u users) path() string { return "/api/v1/attacks/" + u.name }
 
 // breakCanary sets a fault on every pod of the release, through each pod's own /chaos.
 func (d *Drill) breakCanary(ctx context.Context, eyes *observer, plan string) error {
-	pods, err := d.Kube.Pods(ctx, d.Namespace, d.Name)
+	pods, err := d.canaries(ctx, eyes.deployID)
 	if err != nil {
 		return err
 	}
-	broken := 0
 	for _, pod := range pods {
-		if pod.DeployID != eyes.deployID || pod.Terminating {
-			continue
-		}
 		err := d.Kube.Forward(ctx, d.Namespace, pod.Name, appPort, func(base string) error {
 			onset := time.Now()
-			if err := putChaos(ctx, base, d.token, plan); err != nil {
+			if _, err := callChaos(ctx, http.MethodPut, base, d.token, plan); err != nil {
 				return err
 			}
 			eyes.mu.Lock()
@@ -233,21 +237,17 @@ func (d *Drill) breakCanary(ctx context.Context, eyes *observer, plan string) er
 		if err != nil {
 			return fmt.Errorf("set fault: %w", err)
 		}
-		broken++
 	}
-	if broken == 0 {
+	if len(pods) == 0 {
 		return errors.New("set fault: there is no canary pod")
 	}
 	return nil
 }
 
-func putChaos(ctx context.Context, base, token, plan string) error {
-	_, err := callChaos(ctx, http.MethodPut, base, token, plan)
-	return err
-}
-
-func getChaos(ctx context.Context, base, token string) ([]byte, error) {
-	return callChaos(ctx, http.MethodGet, base, token, "")
+// canaries are the pods of the release with that deploy id that are to stay.
+func (d *Drill) canaries(ctx context.Context, deployID string) ([]kube.Pod, error) {
+	pods, err := d.Kube.Pods(ctx, d.Namespace, d.Name)
+	return slices.DeleteFunc(pods, func(p kube.Pod) bool { return p.DeployID != deployID || p.Terminating }), err
 }
 
 // callChaos returns what /chaos answered with 200.

@@ -3,9 +3,9 @@ package drill
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
 
@@ -19,7 +19,7 @@ const versionPods = 3
 // enough to bring the release back.
 const (
 	versionTTL   = 4 * time.Second
-	versionFault = `{"errorRate":1,"status":500,"ttl":"4s","scope":"version"%s}`
+	versionFault = `{"errorRate":1,"status":500,"ttl":%q,"scope":"version"%s}`
 )
 
 // breakVersion sets a fault for the whole version twice. First through the canary's own Service, where any pod of it may
@@ -36,7 +36,7 @@ func breakVersion(ctx context.Context, d *Drill, eyes *observer) error {
 	revision := fmt.Sprintf(`,"revision":%q`, canaries[0].Revision)
 	for i, way := range []struct{ service, more string }{{d.Name + "-canary", ""}, {d.Name, revision}} {
 		begin := time.Now()
-		if err := d.putThroughService(ctx, i, way.service, fmt.Sprintf(versionFault, way.more)); err != nil {
+		if err := d.putThroughService(ctx, i, way.service, fmt.Sprintf(versionFault, versionTTL, way.more)); err != nil {
 			return err
 		}
 		eyes.mu.Lock()
@@ -65,14 +65,8 @@ func breakVersion(ctx context.Context, d *Drill, eyes *observer) error {
 
 // bothVersions are the pods of the canary with that deploy id and of the primary.
 func (d *Drill) bothVersions(ctx context.Context, deployID string) (canaries, primaries []kube.Pod, err error) {
-	pods, err := d.Kube.Pods(ctx, d.Namespace, d.Name)
-	if err != nil {
+	if canaries, err = d.canaries(ctx, deployID); err != nil {
 		return nil, nil, err
-	}
-	for _, pod := range pods {
-		if pod.DeployID == deployID && !pod.Terminating {
-			canaries = append(canaries, pod)
-		}
 	}
 	if primaries, err = d.Kube.Pods(ctx, d.Namespace, d.Name+"-primary"); err != nil {
 		return nil, nil, err
@@ -86,18 +80,16 @@ func (d *Drill) bothVersions(ctx context.Context, deployID string) (canaries, pr
 // putThroughService sets a plan as somebody in the cluster would. The load generator is who can reach a Service there,
 // and who keeps what was answered.
 func (d *Drill) putThroughService(ctx context.Context, number int, service, plan string) error {
-	u := users{d: d, name: fmt.Sprintf("chaos-%s-%d", d.run, number)}
-	target := map[string]any{
-		"method": http.MethodPut, "url": fmt.Sprintf("http://%s.%s/chaos", service, d.Namespace), "body": plan,
-		"header": http.Header{"Authorization": {"Bearer " + d.token}, "Content-Type": {"application/json"}},
-	}
-	once := map[string]any{"name": u.name, "rate": 1, "duration": "1s", "targets": []any{target}}
-	if err := d.call(ctx, http.MethodPost, "loadgen", "http", "/api/v1/attacks", once, nil, http.StatusCreated); err != nil {
+	once, err := d.attack(ctx, fmt.Sprintf("chaos-%s-%d", d.run, number), 1, time.Second, target{
+		Method: http.MethodPut, URL: fmt.Sprintf("http://%s.%s/chaos", service, d.Namespace), Body: plan,
+		Header: http.Header{"Authorization": {"Bearer " + d.token}, "Content-Type": {"application/json"}},
+	})
+	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
-	answer, err := u.final(ctx)
+	answer, err := once.final(ctx)
 	if err == nil && (answer.Requests != 1 || answer.Codes["200"] != 1) {
 		err = fmt.Errorf("answered %v, want one 200", answer.Codes)
 	}
@@ -110,37 +102,27 @@ func (d *Drill) putThroughService(ctx context.Context, number int, service, plan
 // allFaulty is an error unless every one of the pods says that it has a fault, or that it has none.
 func (d *Drill) allFaulty(ctx context.Context, pods []kube.Pod, want bool) error {
 	var asking sync.WaitGroup
-	wrong := make([]string, len(pods))
+	wrong := make([]error, len(pods))
 	for i, pod := range pods {
 		asking.Go(func() {
 			var state struct {
 				Active bool `json:"active"`
 			}
 			err := d.Kube.Forward(ctx, d.Namespace, pod.Name, appPort, func(base string) error {
-				text, err := getChaos(ctx, base, d.token)
+				text, err := callChaos(ctx, http.MethodGet, base, d.token, "")
 				if err != nil {
 					return err
 				}
 				return json.Unmarshal(text, &state)
 			})
-			if err != nil {
-				wrong[i] = err.Error()
-			} else if state.Active != want {
-				wrong[i] = fmt.Sprintf("pod %s: fault %t, want %t", pod.Name, state.Active, want)
+			if err == nil && state.Active != want {
+				err = fmt.Errorf("pod %s: fault %t, want %t", pod.Name, state.Active, want)
 			}
+			wrong[i] = err
 		})
 	}
 	asking.Wait()
-	var said []string
-	for _, text := range wrong {
-		if text != "" {
-			said = append(said, text)
-		}
-	}
-	if len(said) > 0 {
-		return fmt.Errorf("%d of %d pods are not as they must be: %s", len(said), len(pods), strings.Join(said, "; "))
-	}
-	return nil
+	return errors.Join(wrong...)
 }
 
 // eachFailed is an error unless every canary pod gave bad answers and no primary pod did, by their own counters.
