@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/evidence"
 )
 
 // ErrUnknownCanary is returned when a hook names a Canary that the cluster does not have.
@@ -28,6 +30,8 @@ type Revision struct {
 	Hash     string `json:"hash"`
 	DeployID string `json:"deployId"`
 	Image    string `json:"image"`
+	// Change is the pod template's rollout.monitoring/change annotation, such as "hotfix"; freeze windows may except it.
+	Change string `json:"change,omitempty"`
 }
 
 // Tag is the image's tag or digest, for people; "" when the image names neither.
@@ -82,15 +86,21 @@ const (
 
 // Pod is one place where responses are counted.
 type Pod struct {
-	UID         string
-	Name        string
-	Address     string // host:port of its metrics
-	Path        string // URL path of its metrics
-	Track       Track
-	Hash        string // pod-template-hash it runs
-	CreatedAt   time.Time
-	Ready       bool
-	Terminating bool
+	UID       string
+	Name      string
+	Address   string // host:port of its metrics
+	Path      string // URL path of its metrics
+	Track     Track
+	Hash      string // pod-template-hash it runs
+	CreatedAt time.Time
+	Ready     bool
+	// UnreadySince is when the pod stopped being ready, or was made; zero while it is ready.
+	UnreadySince time.Time
+	Restarts     int // of its containers since the pod was made, after exits with an error
+	// Waiting is why a container does not run, in the kubelet's word ("CrashLoopBackOff", "ImagePullBackOff"), and
+	// WaitingText what it says of it; both "" while all run.
+	Waiting, WaitingText string
+	Terminating          bool
 }
 
 // Canary is what the cluster says of one Canary object at one moment.
@@ -98,7 +108,13 @@ type Canary struct {
 	Key    Key
 	Phase  Phase
 	Weight int // percent of traffic that goes to the canary now
+	// Next is the weight that Flagger asks for after Weight: the next step, or 100 when the next step is the promotion.
+	Next   int
 	Policy string
+	// Ingress is the ingress that splits the traffic, "" when something else does (Gateway API).
+	Ingress string
+	// Interval is how often Flagger looks at the Canary.
+	Interval time.Duration
 	// LeftAt is the canary weight in the Canary's own status. With phase Failed it is over 0 only when a promotion broke
 	// down and Flagger left the traffic on the canary (pkg/controller/scheduler.go: handleFailedPromotion).
 	LeftAt   int
@@ -132,17 +148,6 @@ func (c Counts) Sub(o Counts) Counts {
 	return Counts{c.Good - min(o.Good, c.Good), c.Bad - min(o.Bad, c.Bad)}
 }
 
-// Tick is the evidence at one moment: counts since the rollout's first traffic.
-type Tick struct {
-	At        time.Time     `json:"at"`
-	Canary    Counts        `json:"canary"`
-	Primary   Counts        `json:"primary"`
-	Weight    int           `json:"weight"`
-	Age       time.Duration `json:"age"`               // of the oldest part of the canary's counts
-	Answering int           `json:"answering"`         // canary pods that answered at this tick
-	Trouble   string        `json:"trouble,omitempty"` // why a canary pod did not answer
-}
-
 // Step is the time spent at one canary weight, with the responses that fell in it.
 type Step struct {
 	Weight  int       `json:"weight"`
@@ -171,9 +176,32 @@ type Reason struct {
 
 // Verdict is what should happen and why, the strongest reason first.
 type Verdict struct {
-	Outcome Outcome   `json:"outcome"`
-	At      time.Time `json:"at"`
-	Reasons []Reason  `json:"reasons"`
+	Outcome  Outcome     `json:"outcome"`
+	At       time.Time   `json:"at"`
+	Reasons  []Reason    `json:"reasons"`
+	Evidence *Assessment `json:"evidence,omitempty"` // the numbers behind it; nil before the first traffic
+}
+
+// Assessment is what the evidence amounts to, for people and machines. Rates and weights are shares, 0 to 1. Evidence is
+// in natural logarithms: ln 200 reads "200 : 1 against".
+type Assessment struct {
+	LogSLO     float64 `json:"logSlo"`     // the canary is over the SLO
+	LogHard    float64 `json:"logHard"`    // the canary is over failFast.errorRate; shown, decides nothing
+	LogCompare float64 `json:"logCompare"` // the canary is worse than the primary
+	LogPrimary float64 `json:"logPrimary"` // the primary itself is over the SLO
+	LogLatency float64 `json:"logLatency"` // the canary is too slow
+	LogLine    float64 `json:"logLine"`    // where SLO and compare roll back
+	// LogIngressSLO and LogIngressCompare are the second opinion, with its own line.
+	LogIngressSLO     float64 `json:"logIngressSlo"`
+	LogIngressCompare float64 `json:"logIngressCompare"`
+	LogIngressLine    float64 `json:"logIngressLine"`
+
+	Rate           float64 `json:"rate"`  // of bad responses
+	Lower          float64 `json:"lower"` // Rate is not less than this, 97.5 %
+	Upper          float64 `json:"upper"` // nor more than this, 1 - ramp.miss
+	PrimaryRate    float64 `json:"primaryRate"`
+	AllowedWeight  float64 `json:"allowedWeight"`  // that the evidence supports
+	RequestsNeeded float64 `json:"requestsNeeded"` // clean ones until the next weight, 0: enough
 }
 
 // Text is the first reason's sentence.
@@ -228,8 +256,14 @@ type Rollout struct {
 	Steps          []Step    `json:"steps"`
 	Latest         Tick      `json:"latest"`
 	Verdict        Verdict   `json:"verdict"`
-	Timeline       []Event   `json:"timeline"`
-	Reported       bool      `json:"reported"` // counts are final and the report has the entry
+	// Ingress is the ingress whose counts are a second opinion, "" when there is none.
+	Ingress  string         `json:"ingress,omitempty"`
+	Evidence evidence.State `json:"evidence"`
+	// WindowOf is the begin of the climb whose first minutes were judged by failFast, zero before.
+	WindowOf  time.Time  `json:"windowOf"`
+	Decisions []Decision `json:"decisions,omitempty"` // of people, in the order of time
+	Timeline  []Event    `json:"timeline"`
+	Reported  bool       `json:"reported"` // counts are final and the report has the entry
 }
 
 // New starts the record of c's current revision at now. The id is unique as long as one revision of one Canary is not
@@ -241,6 +275,7 @@ func New(c Canary, now time.Time) Rollout {
 		Revision:  c.Revision,
 		Stable:    c.Stable,
 		Policy:    c.Policy,
+		Ingress:   c.Ingress,
 		Phase:     c.Phase,
 		StartedAt: now,
 	}

@@ -1,0 +1,89 @@
+package rollout
+
+import "time"
+
+// Tick is the evidence at one moment: counts since the rollout's first traffic, and how the canary's pods are. It holds
+// all that a verdict needs beside the policy, so that recorded ticks can be judged again.
+type Tick struct {
+	At        time.Time     `json:"at"`
+	Phase     Phase         `json:"phase"`
+	Canary    Counts        `json:"canary"`
+	Primary   Counts        `json:"primary"`
+	Weight    int           `json:"weight"`
+	Next      int           `json:"next"`              // weight that Flagger asks for next, 100 for the promotion
+	Age       time.Duration `json:"age"`               // of the oldest part of the canary's counts
+	Answering int           `json:"answering"`         // canary pods that answered at this tick
+	Trouble   string        `json:"trouble,omitempty"` // why a canary pod did not answer
+	Health    Health        `json:"health"`
+	Ingress   *Opinion      `json:"ingress,omitempty"` // nil when the ingress is not a source
+	Latency   *Latency      `json:"latency,omitempty"` // nil when the policy does not ask for it
+}
+
+// Health is what the Kubernetes API says of the canary's pods.
+type Health struct {
+	Pods       int           `json:"pods"`
+	Ready      int           `json:"ready"`
+	UnreadyFor time.Duration `json:"unreadyFor,omitempty"` // the pod that has been unready longest
+	// DownFor is how long no pod at all has been ready, 0 while one is.
+	DownFor  time.Duration `json:"downFor,omitempty"`
+	Restarts int           `json:"restarts,omitempty"` // of the pod that was restarted most
+	// Waiting is the kubelet's word for why a container does not run, Pod whose, Text what it says.
+	Waiting string `json:"waiting,omitempty"`
+	Pod     string `json:"pod,omitempty"`
+	Text    string `json:"text,omitempty"`
+}
+
+// Opinion is what another source counted, cumulative since this source was first read for the rollout.
+type Opinion struct {
+	Canary  Counts        `json:"canary"`
+	Primary Counts        `json:"primary"`
+	Age     time.Duration `json:"age"`               // of its counts
+	Trouble string        `json:"trouble,omitempty"` // why there is nothing newer
+}
+
+// Latency counts responses by the time they took, cumulative in both senses: Canary[i] responses took at most Bounds[i]
+// seconds. The last bound is +Inf and left out of Bounds; its counts are the last ones.
+type Latency struct {
+	Bounds  []float64 `json:"bounds"`
+	Canary  []uint64  `json:"canary"`
+	Primary []uint64  `json:"primary"`
+}
+
+// Decision is what a person said about a rollout.
+type Decision struct {
+	Kind      DecisionKind `json:"kind"`
+	By        string       `json:"by"`
+	Why       string       `json:"why,omitempty"`
+	At        time.Time    `json:"at"`
+	ExpiresAt time.Time    `json:"expiresAt"` // of an approval; zero: never
+}
+
+// DecisionKind is what was said.
+type DecisionKind string
+
+// Approve lets a rollout through its approval gate, Reject sends it back before or while it has traffic.
+const (
+	Approve DecisionKind = "approve"
+	Reject  DecisionKind = "reject"
+)
+
+// Rejected is the rejection in force at now, if there is one.
+func (r *Rollout) Rejected(now time.Time) (d Decision, ok bool) {
+	for _, d := range r.Decisions {
+		if d.Kind == Reject && !d.At.After(now) {
+			return d, true
+		}
+	}
+	return Decision{}, false
+}
+
+// Approved is the approval in force at now, if there is one. A rollout is of one revision, so an approval never is for
+// another.
+func (r *Rollout) Approved(now time.Time) (d Decision, ok bool) {
+	for _, d := range r.Decisions {
+		if d.Kind == Approve && !d.At.After(now) && (d.ExpiresAt.IsZero() || now.Before(d.ExpiresAt)) {
+			return d, true
+		}
+	}
+	return Decision{}, false
+}
