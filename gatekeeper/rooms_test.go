@@ -15,25 +15,29 @@ const house = "github.com/rollout-monitoring/microservice_rollout_monitoring/gat
 
 // rooms lists, for every package, the rooms of this house it may enter.
 var rooms = map[string][]string{
-	"rollout":    {},
+	"rollout":    {"evidence"},
 	"evidence":   {},
-	"policy":     {"rollout"},
+	"policy":     {"rollout", "evidence"},
+	"simulate":   {"rollout", "policy"},
 	"policyfile": {"policy"},
 	"report":     {"rollout", "policy"},
 	"keeper":     {"rollout", "policy", "report"},
 	"flagger":    {"rollout"},
 	"web":        {"rollout", "policy", "report"},
 	"count":      {"rollout"},
-	"kube":       {"rollout"},
+	"doctor":     {"policy", "evidence"},
+	"kube":       {"rollout", "doctor"},
 	"store":      {"rollout"},
 	"notify":     {"rollout"},
 }
 
 // pure rooms have no door to the outside: this is all of the standard library they may touch, and nothing else.
 var pure = map[string][]string{
-	"rollout":  {"cmp", "errors", "fmt", "maps", "math", "slices", "sort", "strconv", "strings", "time"},
-	"evidence": {"math", "time", "gonum.org/v1/gonum/integrate/quad", "gonum.org/v1/gonum/mathext"},
-	"policy":   {"cmp", "errors", "fmt", "maps", "math", "slices", "sort", "strconv", "strings", "time"},
+	"rollout":  {"cmp", "crypto/sha256", "encoding/hex", "encoding/json", "errors", "fmt", "maps", "math", "slices", "sort", "strconv", "strings", "time"},
+	"evidence": {"math", "slices", "time", "gonum.org/v1/gonum/integrate/quad", "gonum.org/v1/gonum/mathext"},
+	"simulate": {"math", "math/rand/v2", "slices", "time"},
+	"policy":   {"cmp", "crypto/sha256", "encoding/hex", "encoding/json", "errors", "fmt", "maps", "math", "slices", "sort", "strconv", "strings", "time"},
+	"doctor":   {"cmp", "fmt", "math", "net/url", "regexp", "slices", "strconv", "strings", "time"},
 	"report":   {"cmp", "errors", "fmt", "io", "slices", "strconv", "strings", "text/template", "time"},
 }
 

@@ -2,23 +2,27 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"time"
 
 	"github.com/alecthomas/kong"
-
-	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/policyfile"
 )
 
 // commands is the command line: one table of flags, each with its environment variable.
 type commands struct {
-	Serve   serveCmd   `cmd:"" default:"withargs" help:"Answer Flagger's hooks, judge, notify and report (default)."`
-	Policy  policyCmd  `cmd:"" help:"Work with policy documents."`
-	Check   checkCmd   `cmd:"" help:"Ask a URL and exit 0 when it answers 2xx; for probes and helm test."`
-	Version versionCmd `cmd:"" help:"Print the version."`
+	Serve    serveCmd    `cmd:"" default:"withargs" help:"Answer Flagger's hooks, judge, notify and report (default)."`
+	Policy   policyCmd   `cmd:"" help:"Work with policy documents."`
+	Why      whyCmd      `cmd:"" help:"Say how a Canary's rollout stands: verdict, evidence, gates."`
+	Approve  approveCmd  `cmd:"" help:"Let a rollout through its approval gate."`
+	Reject   rejectCmd   `cmd:"" help:"Send a rollout back, before it has traffic or while it has."`
+	Replay   replayCmd   `cmd:"" help:"Judge a recorded rollout again, by the same policy or another one."`
+	Simulate simulateCmd `cmd:"" help:"Say how often and how soon a policy rolls back, by simulation."`
+	Doctor   doctorCmd   `cmd:"" help:"Examine Canaries and what belongs to them for traps, and forecast what their traffic shows."`
+	Check    checkCmd    `cmd:"" help:"Ask a URL and exit 0 when it answers 2xx; for probes and helm test."`
+	Version  versionCmd  `cmd:"" help:"Print the version."`
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
@@ -45,32 +49,22 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	return command.Run()
 }
 
+// exitError ends the process with a code other than 1.
+type exitError struct {
+	error
+	code int
+}
+
+func exitCode(err error) int {
+	var exit exitError
+	if errors.As(err, &exit) {
+		return exit.code
+	}
+	return 1
+}
+
 // streams are the process's outputs, handed to commands instead of globals.
 type streams struct{ out, err io.Writer }
-
-type policyCmd struct {
-	Check policyCheckCmd `cmd:"" help:"Read a policy document and say what is wrong with it."`
-}
-
-type policyCheckCmd struct {
-	File string `arg:"" type:"existingfile" help:"Policy document (YAML)."`
-}
-
-// Run prints what the policy asks for, or fails with the line that is wrong.
-func (c policyCheckCmd) Run(s streams) error {
-	text, err := os.ReadFile(c.File)
-	if err != nil {
-		return fmt.Errorf("read policy: %w", err)
-	}
-	rules, err := policyfile.Parse(text)
-	if err != nil {
-		return fmt.Errorf("%s: %w", c.File, err)
-	}
-	fmt.Fprintf(s.out, "policy %s: objective %v %% of %v; fails over %v %% errors in the first %s; bakes %s at the first weight, %s at each later one; needs %d requests, holds at most %s\n",
-		rules.Name, rules.SLO.Objective, rules.SLO.Good, rules.FailFast.ErrorRate, rules.FailFast.Within,
-		rules.Bake.First, rules.Bake.Step, rules.Evidence.MinRequests, rules.Evidence.MaxHold)
-	return nil
-}
 
 type checkCmd struct {
 	URL     string        `arg:"" help:"URL to ask."`

@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -21,6 +23,7 @@ import (
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/keeper"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/kube"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/notify"
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/policy"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/policyfile"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/store"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/web"
@@ -38,13 +41,20 @@ const (
 )
 
 type serveCmd struct {
-	HookListen string     `default:":8080" env:"GATEKEEPER_HOOK_LISTEN" help:"Address of the hook door, for Flagger only."`
-	Listen     string     `default:":8081" env:"GATEKEEPER_LISTEN" help:"Address of the people's door: API, report, metrics, probes."`
-	Data       string     `default:"/var/lib/gatekeeper" env:"GATEKEEPER_DATA" help:"Folder of the database and of deployment_report.md."`
-	Policies   string     `default:"/etc/gatekeeper/policies" env:"GATEKEEPER_POLICIES" help:"Folder of policy documents (*.yaml)."`
-	WebhookURL string     `env:"GATEKEEPER_WEBHOOK_URL" help:"Where notifications are posted as JSON; none are sent without it."`
-	Kubeconfig string     `env:"GATEKEEPER_KUBECONFIG" help:"Way to the cluster; the pod's service account without it."`
-	LogLevel   slog.Level `default:"INFO" env:"LOG_LEVEL" help:"DEBUG, INFO, WARN or ERROR."`
+	HookListen string `default:":8080" env:"GATEKEEPER_HOOK_LISTEN" help:"Address of the hook door, for Flagger only."`
+	Listen     string `default:":8081" env:"GATEKEEPER_LISTEN" help:"Address of the people's door: API, report, metrics, probes."`
+	Data       string `default:"/var/lib/gatekeeper" env:"GATEKEEPER_DATA" help:"Folder of the database and of deployment_report.md."`
+	Policies   string `default:"/etc/gatekeeper/policies" env:"GATEKEEPER_POLICIES" help:"Folder of policy documents (*.yaml)."`
+	Prometheus string `env:"GATEKEEPER_PROMETHEUS" help:"Prometheus that scrapes the ingress controller, for the second opinion and error budgets; neither without it."`
+	Brake      bool   `env:"GATEKEEPER_BRAKE" help:"May set the weight of a failed canary to 0 itself, where a policy says so. Needs the right to patch ingresses."`
+	// Tokens are read from files where a name is given: a mounted Secret shows in no process list.
+	OperatorToken     string     `env:"GATEKEEPER_OPERATOR_TOKEN" help:"Bearer token that lets people approve and reject; nobody may without one."`
+	OperatorTokenFile string     `env:"GATEKEEPER_OPERATOR_TOKEN_FILE" type:"existingfile" help:"File with that token."`
+	AlertsToken       string     `env:"GATEKEEPER_ALERTS_TOKEN" help:"Bearer token that lets Alertmanager send alerts; nobody may without one."`
+	AlertsTokenFile   string     `env:"GATEKEEPER_ALERTS_TOKEN_FILE" type:"existingfile" help:"File with that token."`
+	WebhookURL        string     `env:"GATEKEEPER_WEBHOOK_URL" help:"Where notifications are posted as JSON; none are sent without it."`
+	Kubeconfig        string     `env:"GATEKEEPER_KUBECONFIG" help:"Way to the cluster; the pod's service account without it."`
+	LogLevel          slog.Level `default:"INFO" env:"LOG_LEVEL" help:"DEBUG, INFO, WARN or ERROR."`
 }
 
 // Run builds everything in the order of its dependencies, and serves until ctx ends or a part fails.
@@ -73,10 +83,33 @@ func (c serveCmd) Run(ctx context.Context, s streams) error {
 	if err != nil {
 		return err
 	}
-	conductor, err := keeper.New(ctx, keeper.Config{
-		Cluster: cluster, Meter: count.New(scrapeTimeout), Ledger: memory, Append: reportFile.Append,
-		Policies: policies, Metrics: keeper.NewMetrics(reg), Log: log.With("component", "keeper"), Now: time.Now,
-	})
+	config := keeper.Config{
+		Cluster: cluster, Ledger: memory, Append: reportFile.Append,
+		Policies: policies, Metrics: keeper.NewMetrics(reg), Log: log.With("component", "keeper"), Now: steady(time.Now()),
+	}
+	var ingress *count.Ingress
+	if c.Prometheus != "" {
+		if ingress, err = count.NewIngress(c.Prometheus, scrapeTimeout); err != nil {
+			return err
+		}
+		config.Budget = ingress.Budget
+	}
+	config.Meter = count.New(scrapeTimeout, ingress)
+	if c.Brake {
+		config.Brake = cluster.Brake
+	}
+	if err := have(policies, c.Prometheus != "", c.Brake, log); err != nil {
+		return err
+	}
+	operator, err := secret(c.OperatorToken, c.OperatorTokenFile)
+	if err != nil {
+		return err
+	}
+	alerts, err := secret(c.AlertsToken, c.AlertsTokenFile)
+	if err != nil {
+		return err
+	}
+	conductor, err := keeper.New(ctx, config)
 	if err != nil {
 		return err
 	}
@@ -85,6 +118,7 @@ func (c serveCmd) Run(ctx context.Context, s streams) error {
 	var group rungroup.Group
 	add(&group, ctx, cluster.Run)
 	add(&group, ctx, func(ctx context.Context) error { return conductor.Run(ctx, tickInterval) })
+	add(&group, ctx, conductor.WatchBudgets)
 	sink := notify.Nobody
 	if c.WebhookURL != "" {
 		if sink, err = notify.Webhook(&http.Client{Timeout: webhookTimeout}, c.WebhookURL); err != nil {
@@ -95,7 +129,8 @@ func (c serveCmd) Run(ctx context.Context, s streams) error {
 	add(&group, ctx, courier.Run)
 	hooks := flagger.New(conductor, healthy, reg, log.With("component", "flagger"))
 	people := web.New(web.Config{
-		Desk: memory, Policies: policies, ReportFile: string(reportFile), Healthy: healthy, Metrics: reg, Log: log.With("component", "web"),
+		Desk: memory, Conductor: conductor, Policies: policies, ReportFile: string(reportFile), Healthy: healthy, Metrics: reg, Log: log.With("component", "web"),
+		Now: time.Now, OperatorToken: operator, AlertsToken: alerts,
 	})
 	if err := listen(&group, ctx, c.HookListen, hooks); err != nil {
 		return err
@@ -111,6 +146,44 @@ func (c serveCmd) Run(ctx context.Context, s streams) error {
 	}
 	log.Info("gatekeeper stopped")
 	return nil
+}
+
+// steady is a clock that never steps: the wall's time at the start, and what has passed since. A tick's time has no hidden
+// part, so judging recorded ticks gives the same verdicts.
+func steady(start time.Time) func() time.Time {
+	return func() time.Time { return start.Add(time.Since(start)).Round(0) }
+}
+
+// have checks that there is what the policies ask for. Sources that a policy does not name are those that there are.
+func have(policies policy.Set, prometheus, brake bool, log *slog.Logger) error {
+	for name, rules := range policies {
+		switch {
+		case !prometheus && slices.Contains(rules.Evidence.Source, policy.Ingress):
+			return fmt.Errorf("policy %s: evidence.source names the ingress, whose counts come by way of Prometheus: give --prometheus, or leave the source out", name)
+		case !prometheus && len(rules.Evidence.Source) == 0:
+			rules.Evidence.Source = []policy.Source{policy.Pods}
+			policies[name] = rules
+		}
+		if rules.Brake != policy.BrakeOff && !brake {
+			log.Warn("a policy asks for the brake, but the gatekeeper may not use it: set brake.enabled in its chart", "policy", name)
+		}
+	}
+	return nil
+}
+
+// secret is the given one, or the file's first line.
+func secret(given, file string) (string, error) {
+	if file == "" {
+		return given, nil
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return "", fmt.Errorf("read token: %w", err)
+	}
+	if found := strings.TrimSpace(string(text)); found != "" {
+		return found, nil
+	}
+	return "", fmt.Errorf("read token: %s is empty", file)
 }
 
 // add lets a long-lived part run in the group until the group ends it through its context.

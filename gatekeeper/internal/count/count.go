@@ -1,9 +1,9 @@
-// Package count reads how many responses each version has given, from the counters of its pods, and loses or doubles none.
+// Package count reads how many responses each version has given, from the counters of its pods and of the ingress, and loses or
+// doubles none.
 package count
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -11,31 +11,22 @@ import (
 	"sync"
 	"time"
 
-	dto "github.com/prometheus/client_model/go"
-	"github.com/prometheus/common/expfmt"
-	"github.com/prometheus/common/model"
-
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/rollout"
-)
-
-// requestsMetric and statusLabel are the names of design §4; the app's contract test holds the other side.
-const (
-	requestsMetric = "http_requests_total"
-	statusLabel    = "status"
-	startMetric    = "process_start_time_seconds"
 )
 
 // maxBody bounds one pod's answer: a real one has some ten kilobytes.
 const maxBody = 8 << 20
 
-// Meter reads pods over HTTP. Its zero value is not usable; see New. Safe for concurrent use on different Books.
+// Meter reads pods over HTTP, and the ingress's counts by way of Prometheus. Its zero value is not usable; see New. Safe
+// for concurrent use on different Books.
 type Meter struct {
-	client *http.Client
+	client  *http.Client
+	ingress *Ingress
 }
 
-// New returns a Meter that gives one pod at most timeout to answer.
-func New(timeout time.Duration) *Meter {
-	return &Meter{client: &http.Client{
+// New returns a Meter that gives one pod at most timeout to answer. Ingress may be nil: then there is no second opinion.
+func New(timeout time.Duration, ingress *Ingress) *Meter {
+	return &Meter{ingress: ingress, client: &http.Client{
 		Timeout: timeout,
 		// A pod is asked every second: its connection is kept. No proxy stands between us and a pod.
 		Transport: &http.Transport{MaxIdleConnsPerHost: 1, IdleConnTimeout: 10 * time.Second},
@@ -44,24 +35,30 @@ func New(timeout time.Duration) *Meter {
 	}}
 }
 
-// Read asks all pods of r's two revisions in parallel, adds what they say to book, and returns the tick at now. Pods
-// that do not answer keep their last record; the tick's age says how long ago. isGood decides which statuses are good.
-func (m *Meter) Read(ctx context.Context, now time.Time, r rollout.Rollout, c rollout.Canary, book rollout.Book, isGood func(status string) bool) rollout.Tick {
+// Read asks all pods of r's two revisions in parallel, and Prometheus for the ingress's counts, adds what they say to
+// book, and returns the tick at now. Sources that do not answer keep their last record; the tick says how old it is. The
+// rollout r is as it was before this tick.
+func (m *Meter) Read(ctx context.Context, now time.Time, r rollout.Rollout, c rollout.Canary, book rollout.Book, sli rollout.SLI) rollout.Tick {
 	pods := ours(r, c.Pods)
 	readings := make([]rollout.Reading, len(pods))
 	errs := make([]error, len(pods))
+	var opinion *rollout.Opinion
 	var wg sync.WaitGroup
+	if m.ingress != nil && sli.Ingress && r.Ingress != "" {
+		wg.Go(func() { opinion = m.ingress.read(ctx, now, r, book, sli.IsGood) })
+	}
 	for i, pod := range pods {
-		wg.Go(func() { readings[i], errs[i] = m.scrape(ctx, pod, isGood) })
+		wg.Go(func() { readings[i], errs[i] = m.scrape(ctx, pod, sli) })
 	}
 	wg.Wait()
 
-	tick := rollout.Tick{At: now, Weight: c.Weight}
+	tick := rollout.Tick{At: now, Phase: c.Phase, Weight: c.Weight, Next: c.Next, Ingress: opinion}
+	var canaries []rollout.Pod
 	for i, pod := range pods {
 		if errs[i] == nil {
 			// A canary pod exists for this rollout alone. A primary pod's counts start with the rollout's first reading
 			// of it, unless the pod is younger than the rollout.
-			book.Add(pod, now, readings[i], pod.Track == rollout.TrackCanary || pod.CreatedAt.After(r.StartedAt))
+			book.Add(pod.UID, pod.Track, now, readings[i], pod.Track == rollout.TrackCanary || pod.CreatedAt.After(r.StartedAt))
 		}
 		if pod.Track != rollout.TrackCanary {
 			continue
@@ -73,7 +70,16 @@ func (m *Meter) Read(ctx context.Context, now time.Time, r rollout.Rollout, c ro
 		}
 		tick.Age = max(tick.Age, age(book, pod, r, now))
 	}
+	for _, p := range c.Pods {
+		if p.Track == rollout.TrackCanary && p.Hash == r.Revision.Hash {
+			canaries = append(canaries, p)
+		}
+	}
+	tick.Health = rollout.HealthOf(canaries, r.Latest, now)
 	tick.Canary, tick.Primary = book.Total(rollout.TrackCanary), book.Total(rollout.TrackPrimary)
+	if sli.Duration != "" {
+		tick.Latency = book.Times()
+	}
 	return tick
 }
 
@@ -111,7 +117,7 @@ func maxTime(a, b time.Time) time.Time {
 	return b
 }
 
-func (m *Meter) scrape(ctx context.Context, pod rollout.Pod, isGood func(string) bool) (rollout.Reading, error) {
+func (m *Meter) scrape(ctx context.Context, pod rollout.Pod, sli rollout.SLI) (rollout.Reading, error) {
 	// Built from its parts: a path annotation must not be able to name another host.
 	target := url.URL{Scheme: "http", Host: pod.Address, Path: pod.Path}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target.String(), nil)
@@ -127,53 +133,9 @@ func (m *Meter) scrape(ctx context.Context, pod rollout.Pod, isGood func(string)
 	if resp.StatusCode != http.StatusOK {
 		return rollout.Reading{}, fmt.Errorf("scrape %s: status %s", pod.Name, resp.Status)
 	}
-	reading, err := Parse(io.LimitReader(resp.Body, maxBody), isGood)
+	reading, err := Parse(io.LimitReader(resp.Body, maxBody), sli)
 	if err != nil {
 		return rollout.Reading{}, fmt.Errorf("scrape %s: %w", pod.Name, err)
 	}
 	return reading, nil
-}
-
-// ErrNoRequestsMetric is returned for a page that has no http_requests_total at all: such a pod is not instrumented,
-// and "no requests" would be a guess.
-var ErrNoRequestsMetric = errors.New(requestsMetric + " is not on the metrics page")
-
-// Parse reads a metrics page in Prometheus' text format.
-func Parse(page io.Reader, isGood func(status string) bool) (rollout.Reading, error) {
-	parser := expfmt.NewTextParser(model.UTF8Validation)
-	families, err := parser.TextToMetricFamilies(page)
-	if err != nil {
-		return rollout.Reading{}, fmt.Errorf("read metrics page: %w", err)
-	}
-	requests, ok := families[requestsMetric]
-	if !ok {
-		return rollout.Reading{}, ErrNoRequestsMetric
-	}
-	var got rollout.Reading
-	for _, m := range requests.GetMetric() {
-		n := uint64(value(m))
-		if isGood(label(m, statusLabel)) {
-			got.Counts.Good += n
-		} else {
-			got.Counts.Bad += n
-		}
-	}
-	if start := families[startMetric].GetMetric(); len(start) == 1 {
-		got.Start = value(start[0])
-	}
-	return got, nil
-}
-
-// value reads a counter, a gauge or an untyped sample: a page without TYPE lines is legal.
-func value(m *dto.Metric) float64 {
-	return m.GetCounter().GetValue() + m.GetGauge().GetValue() + m.GetUntyped().GetValue()
-}
-
-func label(m *dto.Metric, name string) string {
-	for _, l := range m.GetLabel() {
-		if l.GetName() == name {
-			return l.GetValue()
-		}
-	}
-	return ""
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -14,6 +15,8 @@ import (
 )
 
 func is2xx(status string) bool { return strings.HasPrefix(status, "2") }
+
+var sli = rollout.SLI{Requests: "http_requests_total", Status: "status", IsGood: is2xx}
 
 func TestParse(t *testing.T) {
 	page := `# TYPE http_requests_total counter
@@ -26,15 +29,15 @@ other_total{status="200"} 99
 # TYPE process_start_time_seconds gauge
 process_start_time_seconds 1.7e+09
 `
-	got, err := Parse(strings.NewReader(page), is2xx)
+	got, err := Parse(strings.NewReader(page), sli)
 	want := rollout.Reading{Counts: rollout.Counts{Good: 12, Bad: 7}, Start: 1.7e9}
-	if err != nil || got != want {
+	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v %v, want %+v", got, err, want)
 	}
-	if _, err := Parse(strings.NewReader("other_total 1\n"), is2xx); !errors.Is(err, ErrNoRequestsMetric) {
+	if _, err := Parse(strings.NewReader("other_total 1\n"), sli); !errors.Is(err, ErrNoRequestsMetric) {
 		t.Errorf("a page without the metric: %v, it must not read as no requests", err)
 	}
-	if _, err := Parse(strings.NewReader("<html>"), is2xx); err == nil {
+	if _, err := Parse(strings.NewReader("<html>"), sli); err == nil {
 		t.Error("a page that is no metrics page was read")
 	}
 }
@@ -76,9 +79,9 @@ func TestRead(t *testing.T) {
 		pod(&other, "x", rollout.TrackCanary, "older", before), // a pod of the revision before, on its way out
 		{UID: "pending", Track: rollout.TrackCanary, Hash: "new"},
 	}}
-	meter, book := New(time.Second), rollout.Book{}
+	meter, book := New(time.Second, nil), rollout.Book{}
 	read := func(s int) rollout.Tick {
-		return meter.Read(t.Context(), began.Add(time.Duration(s)*time.Second), r, c, book, is2xx)
+		return meter.Read(t.Context(), began.Add(time.Duration(s)*time.Second), r, c, book, sli)
 	}
 
 	tick := read(1)
@@ -116,7 +119,7 @@ func TestAPodCanNotSendUsToAnotherHost(t *testing.T) {
 	r := rollout.Rollout{Revision: rollout.Revision{Hash: "new"}}
 	for _, path := range []string{"@" + elsewhere.serve(t) + "/metrics", "//" + elsewhere.serve(t) + "/metrics"} {
 		c := rollout.Canary{Pods: []rollout.Pod{{UID: "c", Address: pod.serve(t), Path: path, Track: rollout.TrackCanary, Hash: "new"}}}
-		if tick := New(time.Second).Read(t.Context(), time.Now(), r, c, rollout.Book{}, is2xx); tick.Canary.Total() != 0 {
+		if tick := New(time.Second, nil).Read(t.Context(), time.Now(), r, c, rollout.Book{}, sli); tick.Canary.Total() != 0 {
 			t.Errorf("%s: counted %+v of another host", path, tick.Canary)
 		}
 	}
@@ -132,7 +135,7 @@ func TestReadIsNotHeldUpByOnePod(t *testing.T) {
 	c := rollout.Canary{Pods: []rollout.Pod{{
 		UID: "c", Address: strings.TrimPrefix(slow.URL, "http://"), Path: "/metrics", Track: rollout.TrackCanary, Hash: "new", Ready: true, CreatedAt: now.Add(-10 * time.Second),
 	}}}
-	tick := New(20*time.Millisecond).Read(t.Context(), now, r, c, rollout.Book{}, is2xx)
+	tick := New(20*time.Millisecond, nil).Read(t.Context(), now, r, c, rollout.Book{}, sli)
 	if tick.Answering != 0 || tick.Age != 10*time.Second {
 		t.Errorf("got %+v, want no answer and an age since the pod came", tick)
 	}

@@ -43,7 +43,10 @@ type State struct {
 	Ingress Channels `json:"ingress"`
 	Hard    Process  `json:"hard"`
 	Latency Process  `json:"latency"`
-	Slow    float64  `json:"slow"` // canary responses that were over the latency limit of their block
+	// Lately are both versions' counts, older ones fading away; of the pods and of the ingress.
+	Lately        Lately  `json:"lately"`
+	IngressLately Lately  `json:"ingressLately"`
+	Slow          float64 `json:"slow"` // canary responses that were over the latency limit of their block
 
 	Begun bool          `json:"begun"`
 	From  time.Duration `json:"from"` // begin of the block under way, since the first traffic
@@ -72,20 +75,56 @@ func (s State) Observe(p Plan, at time.Duration, t Totals) State {
 		return s
 	}
 	canary := t.Canary.minus(s.At.Canary)
-	s.Pods = s.Pods.Observe(p.Pods, Block{At: s.From, Canary: canary, Primary: t.Primary.minus(s.At.Primary)})
+	block := Block{At: s.From, Canary: canary, Primary: t.Primary.minus(s.At.Primary)}
+	s.Lately = s.Lately.add(at-s.From, block)
+	s.Pods = s.Lately.spare(p.Pods, s.Pods.Observe(p.Pods, block))
 	s.Hard = s.Hard.Observe(s.From, canary.Bad, canary.Requests, p.Hard)
 	if p.Ingress.Alpha > 0 {
-		s.Ingress = s.Ingress.Observe(p.Ingress, Block{
-			At: s.From, Canary: t.IngressCanary.minus(s.At.IngressCanary), Primary: t.IngressPrimary.minus(s.At.IngressPrimary),
-		})
+		block := Block{At: s.From, Canary: t.IngressCanary.minus(s.At.IngressCanary), Primary: t.IngressPrimary.minus(s.At.IngressPrimary)}
+		s.IngressLately = s.IngressLately.add(at-s.From, block)
+		s.Ingress = s.IngressLately.spare(p.Ingress, s.Ingress.Observe(p.Ingress, block))
 	}
 	if limit := p.Latency.limit(s.At.PrimaryTimes); limit > 0 {
-		slow, all := t.CanaryTimes.slower(limit) - s.At.CanaryTimes.slower(limit), t.CanaryTimes.total() - s.At.CanaryTimes.total()
+		slow, all := t.CanaryTimes.slower(limit)-s.At.CanaryTimes.slower(limit), t.CanaryTimes.total()-s.At.CanaryTimes.total()
 		s.Latency = s.Latency.Observe(s.From, slow, all, p.Latency.Allowed)
 		s.Slow += slow
 	}
 	s.From, s.At = at, t
 	return s
+}
+
+// Lately are counts that fade: what is fadeTime old counts half.
+type Lately struct {
+	Canary  Counts `json:"canary"`
+	Primary Counts `json:"primary"`
+}
+
+// fadeTime is about how long it takes to prove a serious failure.
+const fadeTime = 15 * time.Second
+
+func (l Lately) add(passed time.Duration, b Block) Lately {
+	fade := math.Exp2(-float64(passed) / float64(fadeTime))
+	plus := func(old, fresh Counts) Counts {
+		return Counts{old.Requests*fade + fresh.Requests, old.Bad*fade + fresh.Bad}
+	}
+	return Lately{plus(l.Canary, b.Canary), plus(l.Primary, b.Primary)}
+}
+
+// Incident reports whether what happens lately is not the canary's alone: the primary is over the SLO as well, and the
+// canary not twice as bad. The primary's own channel is surer, but slower where it burned its first stakes on much good
+// traffic; until it speaks, an outage that both share would be blamed on the canary.
+func (l Lately) Incident(limits Limits) bool {
+	rate := func(c Counts) float64 { return c.Bad / max(c.Requests, 1) }
+	primary := rate(l.Primary)
+	return primary > limits.SLO && rate(l.Canary) < 2*primary
+}
+
+// spare throws the SLO channel's winnings away during an incident, which is always allowed (verdict.md §2.2).
+func (l Lately) spare(limits Limits, c Channels) Channels {
+	if l.Incident(limits) {
+		c.SLO = c.SLO.Cap(1)
+	}
+	return c
 }
 
 func (c Counts) minus(o Counts) Counts { return Counts{c.Requests - o.Requests, c.Bad - o.Bad} }

@@ -3,28 +3,167 @@ package keeper
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/policy"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/rollout"
 )
 
+// board is what hooks are answered from: how things stood at the end of the last evaluation. It is never written to once it
+// hangs.
+type board struct {
+	canaries map[rollout.Key]rollout.Canary
+	open     map[rollout.Key]*rollout.Rollout
+	rules    map[rollout.Key]policy.Rules // of the open ones
+	others   []rollout.Rollout            // all open ones, in the order of their ids
+	all      []rollout.Canary
+	alerts   []policy.Alert
+	budgets  map[rollout.Key]budget
+	trouble  error
+}
+
+// publish hangs up a new board. The caller holds mu.
+func (k *Keeper) publish() {
+	b := &board{
+		canaries: k.canaries, open: map[rollout.Key]*rollout.Rollout{}, rules: map[rollout.Key]policy.Rules{}, budgets: maps.Clone(k.budgets), trouble: k.trouble,
+	}
+	for _, id := range slices.Sorted(maps.Keys(k.runs)) {
+		if r := k.runs[id]; r.rollout.Result == "" {
+			open := r.rollout.Copy()
+			b.open[open.Canary], b.rules[open.Canary] = &open, r.rules
+			b.others = append(b.others, open)
+		}
+	}
+	for _, c := range k.canaries {
+		b.all = append(b.all, c)
+	}
+	now := k.cfg.Now()
+	for _, id := range slices.Sorted(maps.Keys(k.alerts)) {
+		if a := k.alerts[id]; a.Until.IsZero() || now.Before(a.Until) {
+			b.alerts = append(b.alerts, a)
+		}
+	}
+	k.board.Store(b)
+}
+
+// around is what surrounds the rollout of one Canary.
+func (b *board) around(key rollout.Key, policies policy.Set) policy.Surroundings {
+	s := policy.Surroundings{Canaries: b.all, Policies: policies, Alerts: b.alerts}
+	for _, r := range b.others {
+		if r.Canary != key {
+			s.Others = append(s.Others, r)
+		}
+	}
+	got, ok := b.budgets[key]
+	switch {
+	case !ok:
+		s.BudgetTrouble = "it was not asked for yet"
+	case got.trouble != "":
+		s.BudgetTrouble = got.trouble
+	default:
+		s.Budget = &got.left
+	}
+	return s
+}
+
+// calls remembers when Flagger last asked about each Canary.
+type calls struct {
+	mu sync.Mutex
+	at map[rollout.Key]time.Time
+}
+
+func (c *calls) note(key rollout.Key, now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.at == nil {
+		c.at = map[rollout.Key]time.Time{}
+	}
+	c.at[key] = now
+}
+
+func (c *calls) last(key rollout.Key) time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.at[key]
+}
+
 // Ask answers one of Flagger's questions from memory. The error is rollout.ErrUnknownCanary or nil.
 func (k *Keeper) Ask(hook rollout.Hook, key rollout.Key) (yes bool, why string, err error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if _, known := k.canaries[key]; !known {
+	now, b := k.cfg.Now(), k.board.Load()
+	canary, known := b.canaries[key]
+	if !known {
 		return false, "", fmt.Errorf("canary %s: %w", key, rollout.ErrUnknownCanary)
 	}
-	if k.trouble != nil && hook != rollout.Rollback && hook != rollout.RolloutCheck {
+	k.calls.note(key, now)
+	if b.trouble != nil && hook != rollout.Rollback && hook != rollout.RolloutCheck {
 		return false, "the gatekeeper can not record what it decides, nothing may go on: see its log", nil
 	}
-	var current *rollout.Rollout
-	if open := k.open(key); open != nil {
-		current = &open.rollout
-	}
-	yes, why = policy.Answer(hook, current, k.cfg.Now())
+	rules, r := k.rulesOf(b, canary)
+	yes, why = policy.Answer(hook, rules, policy.Case{Rollout: r, Canary: canary, Around: b.around(key, k.cfg.Policies)}, now)
 	return yes, why, nil
+}
+
+// rulesOf are the rules of a Canary's rollout under way, or of its next one.
+func (k *Keeper) rulesOf(b *board, c rollout.Canary) (policy.Rules, *rollout.Rollout) {
+	if open := b.open[c.Key]; open != nil {
+		return b.rules[c.Key], open
+	}
+	return k.cfg.Policies.For(c.Policy), nil
+}
+
+// Why says how a Canary stands, from memory. The error is rollout.ErrUnknownCanary or nil.
+func (k *Keeper) Why(key rollout.Key) (policy.Standing, error) {
+	now, b := k.cfg.Now(), k.board.Load()
+	canary, known := b.canaries[key]
+	if !known {
+		return policy.Standing{}, fmt.Errorf("canary %s: %w", key, rollout.ErrUnknownCanary)
+	}
+	rules, r := k.rulesOf(b, canary)
+	about := rollout.New(canary, now)
+	if r != nil {
+		about = *r
+	}
+	s := policy.Standing{Canary: key, Phase: canary.Phase, Weight: canary.Weight, Rollout: r, Gates: policy.Gates(rules, about, b.around(key, k.cfg.Policies), now), Silent: -1}
+	if last := k.calls.last(key); !last.IsZero() {
+		s.Silent = now.Sub(last).Seconds()
+	}
+	return s, nil
+}
+
+// Decide records what a person said about an open rollout, durably; gates see it at once, the verdict with the next
+// evaluation. The error is of kind rollout.ErrNotFound or rollout.ErrOver, or says what could not be recorded.
+func (k *Keeper) Decide(ctx context.Context, id string, d rollout.Decision) (rollout.Rollout, error) {
+	k.writing.Lock()
+	defer k.writing.Unlock()
+	k.mu.Lock()
+	r, known := k.runs[id]
+	if !known || r.rollout.Result != "" {
+		k.mu.Unlock()
+		if known {
+			return rollout.Rollout{}, fmt.Errorf("%s rollout %s: it has ended as %s: %w", d.Kind, id, r.rollout.Result, rollout.ErrOver)
+		}
+		return rollout.Rollout{}, fmt.Errorf("%s rollout %q: no such rollout is under way: %w", d.Kind, id, rollout.ErrNotFound)
+	}
+	d.At = k.cfg.Now()
+	if ttl := r.rules.Gates.ApprovalTTL; d.Kind == rollout.Approve && ttl > 0 {
+		d.ExpiresAt = d.At.Add(ttl)
+	}
+	r.rollout.Decisions = append(slices.Clip(r.rollout.Decisions), d)
+	r.rollout.Note(d.At, "gatekeeper", d.Text())
+	k.mu.Unlock()
+	err := k.save(ctx, r)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if err != nil {
+		r.rollout.Decisions = r.rollout.Decisions[:len(r.rollout.Decisions)-1]
+		return rollout.Rollout{}, err
+	}
+	k.publish()
+	return r.rollout.Copy(), nil
 }
 
 // noise are Flagger's messages that repeat at every tick and tell a reader of the timeline nothing.
@@ -40,13 +179,20 @@ func noise(text string) bool {
 // Heard writes one of Flagger's events into the timeline of the rollout under way, durably. Events of Canaries without
 // one are dropped: Flagger reports its first installation too.
 func (k *Keeper) Heard(ctx context.Context, key rollout.Key, text string) error {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	open := k.open(key)
-	if open == nil || noise(text) {
+	if noise(text) {
 		return nil
 	}
-	open.rollout.Note(k.cfg.Now(), "flagger", text)
+	k.writing.Lock()
+	defer k.writing.Unlock()
+	k.mu.Lock()
+	open := k.open(key)
+	if open != nil {
+		open.rollout.Note(k.cfg.Now(), "flagger", text)
+	}
+	k.mu.Unlock()
+	if open == nil {
+		return nil
+	}
 	return k.save(ctx, open)
 }
 

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/policy"
@@ -24,17 +25,29 @@ type Cluster interface {
 	Canaries() ([]rollout.Canary, error)
 }
 
-// Meter is keeper's contract with whoever counts. Read adds what the pods say to book, which is the caller's, and
-// returns the counts since the rollout's first traffic; pods that do not answer make the tick older, not smaller.
+// Meter is keeper's contract with whoever counts. Read adds what the sources say to book, which is the caller's, and
+// returns the counts since the rollout's first traffic; sources that do not answer make the tick older, not smaller.
+// Safe for concurrent use on different books.
 type Meter interface {
-	Read(ctx context.Context, now time.Time, r rollout.Rollout, c rollout.Canary, book rollout.Book, isGood func(status string) bool) rollout.Tick
+	Read(ctx context.Context, now time.Time, r rollout.Rollout, c rollout.Canary, book rollout.Book, sli rollout.SLI) rollout.Tick
 }
 
-// Ledger is keeper's contract with whoever remembers. Save returns once everything is durable.
+// Ledger is keeper's contract with whoever remembers. Save returns once all of it is durable, in one transaction.
 type Ledger interface {
 	Open(ctx context.Context) ([]rollout.Rollout, []rollout.Book, error)
-	Save(ctx context.Context, r rollout.Rollout, book rollout.Book, news ...rollout.News) error
+	Save(ctx context.Context, changes ...rollout.Change) error
+	// SavePolicy and Policy keep the rules of rollouts, so that one is judged by the same rules from its begin to its end,
+	// and can be judged again by them. Policy returns rollout.ErrNotFound for a digest that is not there.
+	SavePolicy(ctx context.Context, digest string, document []byte) error
+	Policy(ctx context.Context, digest string) ([]byte, error)
+	// SaveMemo and Memo keep small documents by name. Memo returns rollout.ErrNotFound for one that is not there.
+	SaveMemo(ctx context.Context, name string, document []byte) error
+	Memo(ctx context.Context, name string) ([]byte, error)
 }
+
+// Brake takes a Canary's traffic back to the primary at once, past Flagger, and says what the canary's weight was, in
+// percent; 0 when there was nothing to do.
+type Brake func(ctx context.Context, key rollout.Key) (was int, err error)
 
 // AppendReport adds an entry to the report unless it has the mark already; durable on return.
 type AppendReport func(mark, entry string) error
@@ -44,9 +57,9 @@ type AppendReport func(mark, entry string) error
 const settleTime = 20 * time.Second
 
 // parallelReads bounds how many rollouts are measured at once.
-const parallelReads = 16
+const parallelReads = 64
 
-// Config is what a Keeper needs; all fields but Log are required.
+// Config is what a Keeper needs; all fields but Brake and Budget are required.
 type Config struct {
 	Cluster  Cluster
 	Meter    Meter
@@ -56,23 +69,37 @@ type Config struct {
 	Metrics  *Metrics
 	Log      *slog.Logger
 	Now      func() time.Time
+	Brake    Brake  // nil: the gatekeeper may not brake, whatever a policy says
+	Budget   Budget // nil: nobody knows what is left of error budgets
 }
 
 // run is one rollout that has no report entry yet.
 type run struct {
-	rollout rollout.Rollout
-	book    rollout.Book
-	news    []rollout.News // not durable yet
+	rollout  rollout.Rollout
+	rules    policy.Rules
+	book     rollout.Book
+	interval time.Duration        // of Flagger's looks
+	news     []rollout.News       // not durable yet, as is
+	ticks    []rollout.JudgedTick // this
+	silent   bool                 // people were told that Flagger does not ask
 }
 
-// Keeper is the conductor. Its state is written under mu by Tick and by the hooks.
+// Keeper is the conductor. Hooks are answered from a board that each evaluation hangs up new, without waiting for it.
 type Keeper struct {
-	cfg Config
+	cfg   Config
+	board atomic.Pointer[board]
+	calls calls
+	began time.Time
 
+	// writing is held while changes are made and saved: they reach the ledger in the order in which they were made. It is
+	// taken before mu, which guards what follows and is never held while somebody waits for a disk or a network.
+	writing    sync.Mutex
 	mu         sync.Mutex
 	canaries   map[rollout.Key]rollout.Canary
 	candidates map[rollout.Key]string // revisions under analysis that have no rollout yet
 	runs       map[string]*run        // by rollout id: under way, or ended and not reported yet
+	alerts     map[string]policy.Alert
+	budgets    map[rollout.Key]budget
 	lastTick   time.Time
 	trouble    error // of the last evaluation: while there is any nothing is allowed to go on
 }
@@ -85,21 +112,53 @@ func New(ctx context.Context, cfg Config) (*Keeper, error) {
 		canaries:   map[rollout.Key]rollout.Canary{},
 		candidates: map[rollout.Key]string{},
 		runs:       map[string]*run{},
+		alerts:     map[string]policy.Alert{},
+		budgets:    map[rollout.Key]budget{},
+		began:      cfg.Now(),
 	}
+	k.board.Store(&board{})
 	rollouts, books, err := cfg.Ledger.Open(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("take up open rollouts: %w", err)
 	}
+	for _, name := range slices.Sorted(maps.Keys(cfg.Policies)) {
+		document, digest, err := cfg.Policies[name].Document()
+		if err != nil {
+			return nil, err
+		}
+		if err := cfg.Ledger.SavePolicy(ctx, digest, document); err != nil {
+			return nil, err
+		}
+	}
+	if err := k.recall(ctx); err != nil {
+		return nil, err
+	}
 	now := cfg.Now()
 	for i, r := range rollouts {
+		rules, err := k.rulesKept(ctx, r)
+		if err != nil {
+			return nil, fmt.Errorf("take up rollout %s: %w", r.ID, err)
+		}
 		if older := k.open(r.Canary); older != nil && r.Result == "" {
 			k.end(older, rollout.Superseded, older.rollout.Phase, now) // its end was on its way to the disk
 		}
 		r.Note(now, "gatekeeper", "gatekeeper restarted and took the rollout up again")
-		k.runs[r.ID] = &run{rollout: r, book: books[i]}
+		k.runs[r.ID] = &run{rollout: r, rules: rules, book: books[i]}
 		cfg.Log.Info("rollout taken up again", "rollout", r.ID, "requests", r.Latest.Canary.Total())
 	}
 	return k, nil
+}
+
+// rulesKept are the rules that a rollout began with. One from before rules were kept goes on by the policy of its name.
+func (k *Keeper) rulesKept(ctx context.Context, r rollout.Rollout) (policy.Rules, error) {
+	if r.PolicyDigest == "" {
+		return k.cfg.Policies.For(r.Policy), nil
+	}
+	document, err := k.cfg.Ledger.Policy(ctx, r.PolicyDigest)
+	if err != nil {
+		return policy.Rules{}, err
+	}
+	return policy.FromDocument(document)
 }
 
 // Run evaluates every interval until ctx ends.
@@ -121,8 +180,8 @@ func (k *Keeper) Run(ctx context.Context, interval time.Duration) error {
 	}
 }
 
-// Tick looks at the cluster, opens and ends rollouts, measures and judges those under way, and reports those whose
-// counts are final.
+// Tick looks at the cluster, opens and ends rollouts, measures and judges those under way, brakes where it must, saves all
+// of it, and reports rollouts whose counts are final.
 func (k *Keeper) Tick(ctx context.Context) error {
 	if !k.cfg.Cluster.Synced() {
 		return nil
@@ -134,16 +193,18 @@ func (k *Keeper) Tick(ctx context.Context) error {
 	began := k.cfg.Now()
 	measured := k.measure(ctx, k.reconcile(canaries, began))
 
+	k.writing.Lock()
+	defer k.writing.Unlock()
+	changed, err := k.apply(measured)
+	k.brake(ctx, changed)
+	err = errors.Join(err, k.save(ctx, changed...))
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	var errs []error
-	for _, m := range measured {
-		errs = append(errs, k.apply(ctx, m))
-	}
-	k.trouble = errors.Join(errs...)
+	k.trouble = err
 	k.lastTick = k.cfg.Now()
 	k.cfg.Metrics.observe(k.lastTick, k.lastTick.Sub(began), k.underWay())
-	return k.trouble
+	k.publish()
+	return err
 }
 
 // reconcile takes in the cluster's view and returns copies of what is to be measured.
@@ -162,7 +223,7 @@ func (k *Keeper) reconcile(canaries []rollout.Canary, now time.Time) []measureme
 			r.rollout.Note(now, "gatekeeper", "the Canary object was deleted")
 			k.end(r, rollout.Aborted, r.rollout.Phase, now)
 		}
-		work = append(work, measurement{id: r.rollout.ID, rollout: r.rollout, canary: c, book: maps.Clone(r.book)})
+		work = append(work, measurement{id: r.rollout.ID, rollout: r.rollout.Copy(), canary: c, book: r.book.Clone(), sli: r.rules.SLI()})
 	}
 	// Oldest first: what a newer one supersedes is saved, and told, before it.
 	slices.SortFunc(work, func(a, b measurement) int { return a.rollout.StartedAt.Compare(b.rollout.StartedAt) })
@@ -180,6 +241,7 @@ func (k *Keeper) follow(c rollout.Canary, now time.Time) {
 	k.candidates[c.Key] = seen
 	if open != nil {
 		open.rollout.Phase = c.Phase
+		open.interval = c.Interval
 	}
 	if move.end != "" {
 		k.end(open, move.end, c.Phase, now)
@@ -192,8 +254,9 @@ func (k *Keeper) follow(c rollout.Canary, now time.Time) {
 // begin opens the rollout of c's current revision. When it supersedes another, the weight is that one's until Flagger
 // sets it back at its next tick.
 func (k *Keeper) begin(c rollout.Canary, supersedes bool, now time.Time) {
-	r := &run{rollout: rollout.New(c, now), book: rollout.Book{}}
-	r.rollout.AwaitsReset = supersedes
+	r := &run{rollout: rollout.New(c, now), rules: k.cfg.Policies.For(c.Policy), book: rollout.Book{}, interval: c.Interval}
+	_, r.rollout.PolicyDigest, _ = r.rules.Document() // it was written when the keeper began
+	r.rollout.AwaitsReset, r.rollout.Supersedes = supersedes, supersedes
 	if _, known := k.cfg.Policies[c.Policy]; !known {
 		r.rollout.Note(now, "gatekeeper", fmt.Sprintf("there is no policy %q, the rollout is judged by the default policy", c.Policy))
 		k.cfg.Log.Warn("unknown policy, default is used", "rollout", r.rollout.ID, "policy", c.Policy)
@@ -237,6 +300,7 @@ type measurement struct {
 	rollout rollout.Rollout
 	canary  rollout.Canary
 	book    rollout.Book
+	sli     rollout.SLI
 	tick    rollout.Tick
 }
 
@@ -248,44 +312,52 @@ func (k *Keeper) measure(ctx context.Context, work []measurement) []measurement 
 		wg.Go(func() {
 			defer func() { <-slots }()
 			m := &work[i]
-			m.tick = k.cfg.Meter.Read(ctx, k.cfg.Now(), m.rollout, m.canary, m.book, k.cfg.Policies.For(m.rollout.Policy).SLO.IsGood)
+			m.tick = k.cfg.Meter.Read(ctx, k.cfg.Now(), m.rollout, m.canary, m.book, m.sli)
 		})
 	}
 	wg.Wait()
 	return work
 }
 
-// apply takes in a measurement, judges, saves, and writes the report entry of a rollout whose counts are final.
-func (k *Keeper) apply(ctx context.Context, m measurement) error {
-	r, ok := k.runs[m.id]
-	if !ok {
-		return nil
-	}
-	r.book = m.book
-	r.rollout.Observe(m.tick)
-	if r.rollout.Result == "" && r.rollout.Phase.Analysed() {
-		k.judge(r, m.tick.At)
-	}
-	if r.rollout.Result != "" && final(r.rollout, m) {
-		if err := k.report(r); err != nil {
-			return errors.Join(err, k.save(ctx, r))
+// apply takes in measurements, judges, and writes the report entries of rollouts whose counts are final. It returns what
+// is to be saved.
+func (k *Keeper) apply(measured []measurement) ([]*run, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	var changed []*run
+	var errs []error
+	for _, m := range measured {
+		r, ok := k.runs[m.id]
+		if !ok {
+			continue
 		}
+		changed = append(changed, r)
+		r.book = m.book
+		before := r.rollout.Verdict
+		open := r.rollout.Result == ""
+		policy.Advance(r.rules, &r.rollout, m.tick)
+		if !open {
+			if final(r.rollout, m) {
+				errs = append(errs, k.report(r))
+			}
+			continue
+		}
+		r.ticks = append(r.ticks, rollout.Judge(m.tick, r.rollout.Verdict))
+		k.tell(r, before, m.tick.At)
 	}
-	if err := k.save(ctx, r); err != nil {
-		return err
-	}
-	if r.rollout.Reported {
-		delete(k.runs, m.id)
-	}
-	return nil
+	return changed, errors.Join(errs...)
 }
 
-func (k *Keeper) judge(r *run, now time.Time) {
-	before := r.rollout.Verdict.Outcome
-	r.rollout.Judge(policy.Decide(k.cfg.Policies.For(r.rollout.Policy), r.rollout, now))
-	if after := r.rollout.Verdict.Outcome; after != before && after == rollout.Fail {
-		k.cfg.Log.Info("verdict is fail, Flagger will be told to roll back", "rollout", r.rollout.ID, "why", r.rollout.Verdict.Text())
+// tell logs a new fail and prepares news of a rollout that waits for a person.
+func (k *Keeper) tell(r *run, before rollout.Verdict, now time.Time) {
+	after := r.rollout.Verdict
+	if after.Outcome == rollout.Fail && before.Outcome != rollout.Fail {
+		k.cfg.Log.Info("verdict is fail, Flagger will be told to roll back", "rollout", r.rollout.ID, "why", after.Text())
 	}
+	if after.Outcome == rollout.Hold && after.Kind() == policy.KindHeldTooLong && before.Kind() != policy.KindHeldTooLong {
+		r.news = append(r.news, r.rollout.News(rollout.IsWaiting, now))
+	}
+	k.watch(r, now)
 }
 
 // final reports whether the ended rollout's pods are gone, or have had their time.
@@ -303,7 +375,7 @@ func final(r rollout.Rollout, m measurement) bool {
 
 func (k *Keeper) report(r *run) error {
 	entry := &strings.Builder{}
-	if err := report.Write(entry, r.rollout, k.cfg.Policies.For(r.rollout.Policy)); err != nil {
+	if err := report.Write(entry, r.rollout, r.rules); err != nil {
 		return err
 	}
 	if err := k.cfg.Append(report.Mark(r.rollout.ID), entry.String()); err != nil {
@@ -313,12 +385,26 @@ func (k *Keeper) report(r *run) error {
 	return nil
 }
 
-// save makes the rollout and its news durable. News that could not be saved are tried again with the next save.
-func (k *Keeper) save(ctx context.Context, r *run) error {
-	if err := k.cfg.Ledger.Save(ctx, r.rollout, r.book, r.news...); err != nil {
+// save makes rollouts, their ticks and their news durable. What could not be saved is tried again with the next save. The
+// caller holds writing.
+func (k *Keeper) save(ctx context.Context, runs ...*run) error {
+	k.mu.Lock()
+	changes := make([]rollout.Change, 0, len(runs))
+	for _, r := range runs {
+		changes = append(changes, rollout.Change{Rollout: r.rollout.Copy(), Book: r.book, Ticks: r.ticks, News: r.news})
+	}
+	k.mu.Unlock()
+	if err := k.cfg.Ledger.Save(ctx, changes...); err != nil {
 		return err
 	}
-	r.news = nil
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, r := range runs {
+		r.news, r.ticks = nil, nil
+		if r.rollout.Reported {
+			delete(k.runs, r.rollout.ID)
+		}
+	}
 	return nil
 }
 

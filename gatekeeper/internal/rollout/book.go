@@ -1,46 +1,105 @@
 package rollout
 
-import "time"
+import (
+	"maps"
+	"slices"
+	"time"
+)
 
-// Reading is what one pod's counters said at one moment, since its process started.
+// SLI says which of a service's metrics are counted, and what is good.
+type SLI struct {
+	Requests string            // counter of responses
+	Status   string            // its label with the status code
+	Duration string            // histogram of response times in seconds, "" when they are not asked for
+	Match    map[string]string // labels that a series must have to count
+	IsGood   func(status string) bool
+	Ingress  bool // the ingress's counts are asked for too
+}
+
+// Reading is what one source's counters said at one moment, since its process started.
 type Reading struct {
 	Counts Counts
-	Start  float64 // Unix seconds at which the process started, 0 when the pod does not say
+	Start  float64 // Unix seconds at which the process started, 0 when the source does not say
+	Times  Times
 }
 
-// Record is what is known of one pod: its last reading and what it has contributed to the rollout.
+// Times are responses by the time they took: Counts[i] took at most Bounds[i] seconds, the last count, one more than there
+// are bounds, is of all. Empty where nothing was asked for.
+type Times struct {
+	Bounds []float64 `json:"bounds,omitempty"`
+	Counts []uint64  `json:"counts,omitempty"`
+}
+
+// combine gives t changed by o's counts, one by one; o alone where t is empty, nothing where the bounds differ.
+func (t Times) combine(o Times, change func(a, b uint64) uint64) Times {
+	switch {
+	case len(t.Counts) == 0:
+		return Times{o.Bounds, slices.Clone(o.Counts)}
+	case !slices.Equal(t.Bounds, o.Bounds) || len(t.Counts) != len(o.Counts):
+		return Times{}
+	}
+	sum := Times{t.Bounds, make([]uint64, len(t.Counts))}
+	for i := range t.Counts {
+		sum.Counts[i] = change(t.Counts[i], o.Counts[i])
+	}
+	return sum
+}
+
+// Add gives the sum of both, nothing where their bounds differ: what cannot be added is not known.
+func (t Times) Add(o Times) Times { return t.combine(o, func(a, b uint64) uint64 { return a + b }) }
+
+// sub gives what t has beyond o.
+func (t Times) sub(o Times) Times {
+	if len(o.Counts) == 0 {
+		return t
+	}
+	return t.combine(o, func(a, b uint64) uint64 { return a - min(a, b) })
+}
+
+// Record is what is known of one source, a pod or a series: its last reading and what it has contributed to the rollout.
 type Record struct {
-	Track   Track     `json:"track"`
-	Last    Counts    `json:"last"`
-	Start   float64   `json:"start"`
-	Counted Counts    `json:"counted"`
-	SeenAt  time.Time `json:"seenAt"`
+	Track        Track     `json:"track"`
+	Last         Counts    `json:"last"`
+	Start        float64   `json:"start"`
+	Counted      Counts    `json:"counted"`
+	LastTimes    Times     `json:"lastTimes,omitzero"`
+	CountedTimes Times     `json:"countedTimes,omitzero"`
+	SeenAt       time.Time `json:"seenAt"`
 }
 
-// Book has a Record for every pod (by UID) that has answered during one rollout, also for those that are gone. It is
-// kept with the rollout, so that responses given while the gatekeeper restarts are counted, and counted once.
+// Book has a Record for every pod (by UID) and series that has answered during one rollout, also for those that are gone.
+// It is kept with the rollout, so that responses given while the gatekeeper restarts are counted, and counted once.
 type Book map[string]Record
 
-// Add takes in a reading. fromZero says that all the pod ever counted belongs to the rollout; otherwise the first
+// Clone is a copy that can be changed alone. Records are values whose slices are never written to.
+func (b Book) Clone() Book { return maps.Clone(b) }
+
+// Add takes in a reading. fromZero says that all the source ever counted belongs to the rollout; otherwise the first
 // reading is only where counting starts. A process that started anew counts from zero: what it served between the last
 // reading and its end is not known to anybody.
-func (b Book) Add(pod Pod, now time.Time, got Reading, fromZero bool) {
-	r, known := b[pod.UID]
+func (b Book) Add(source string, track Track, seen time.Time, got Reading, fromZero bool) {
+	r, known := b[source]
+	r.Track = track
 	switch {
 	case !known && !fromZero:
-		r = Record{Track: pod.Track}
 	case !known:
-		r = Record{Track: pod.Track, Counted: got.Counts}
+		r.Counted, r.CountedTimes = got.Counts, got.Times
 	case got.Start != r.Start || got.Counts.Good < r.Last.Good || got.Counts.Bad < r.Last.Bad:
-		r.Counted = r.Counted.Add(got.Counts)
+		r.Counted, r.CountedTimes = r.Counted.Add(got.Counts), r.CountedTimes.Add(got.Times)
 	default:
-		r.Counted = r.Counted.Add(got.Counts.Sub(r.Last))
+		r.Counted, r.CountedTimes = r.Counted.Add(got.Counts.Sub(r.Last)), r.CountedTimes.Add(got.Times.sub(r.LastTimes))
 	}
-	r.Last, r.Start, r.SeenAt = got.Counts, got.Start, now
-	b[pod.UID] = r
+	r.Last, r.LastTimes, r.Start, r.SeenAt = got.Counts, got.Times, got.Start, seen
+	b[source] = r
 }
 
-// Total sums what all pods of a track have contributed.
+// Begin lets counting of a source start at this reading, whatever it contributed before.
+func (b Book) Begin(source string, track Track, seen time.Time, got Reading) {
+	delete(b, source)
+	b.Add(source, track, seen, got, false)
+}
+
+// Total sums what all sources of a track have contributed.
 func (b Book) Total(track Track) Counts {
 	var sum Counts
 	for _, r := range b {
@@ -49,4 +108,25 @@ func (b Book) Total(track Track) Counts {
 		}
 	}
 	return sum
+}
+
+// Times sums response times of both versions; nil while there are none, or when pods do not agree on the bounds.
+func (b Book) Times() *Latency {
+	var canary, primary Times
+	// In a fixed order, so that pods that disagree give the same answer each time.
+	for _, source := range slices.Sorted(maps.Keys(b)) {
+		switch r := b[source]; r.Track {
+		case TrackCanary:
+			canary = canary.Add(r.CountedTimes)
+		case TrackPrimary:
+			primary = primary.Add(r.CountedTimes)
+		}
+	}
+	if len(primary.Counts) == 0 {
+		primary = Times{canary.Bounds, make([]uint64, len(canary.Counts))}
+	}
+	if len(canary.Counts) == 0 || !slices.Equal(canary.Bounds, primary.Bounds) {
+		return nil
+	}
+	return &Latency{Bounds: canary.Bounds, Canary: canary.Counts, Primary: primary.Counts}
 }

@@ -11,6 +11,12 @@ type Happening string
 // HasStarted opens a rollout's news; its result closes them.
 const HasStarted Happening = "started"
 
+// A rollout that waits for a person: held longer than its policy says, or with nobody steering its traffic.
+const (
+	IsWaiting    Happening = "waiting"
+	IsUnattended Happening = "unattended"
+)
+
 // News is one thing that people are told, as receivers get it.
 type News struct {
 	Event    Happening `json:"event"`

@@ -13,6 +13,12 @@ import (
 // ErrUnknownCanary is returned when a hook names a Canary that the cluster does not have.
 var ErrUnknownCanary = errors.New("unknown canary")
 
+// ErrOver is returned when something is asked of a Rollout that has ended.
+var ErrOver = errors.New("rollout is over")
+
+// ErrNotAnalysed is returned when the brake is asked for a Canary that is not under analysis: there it must not act.
+var ErrNotAnalysed = errors.New("canary is not under analysis")
+
 // ErrNotFound is returned when no Rollout has the asked id.
 var ErrNotFound = errors.New("rollout not found")
 
@@ -78,10 +84,12 @@ func (p Phase) Analysed() bool {
 // Track says which of the two versions a pod runs.
 type Track string
 
-// The two versions that Flagger keeps apart.
+// The two versions that Flagger keeps apart, and the same as the ingress sees them.
 const (
-	TrackCanary  Track = "canary"
-	TrackPrimary Track = "primary"
+	TrackCanary         Track = "canary"
+	TrackPrimary        Track = "primary"
+	TrackIngressCanary  Track = "ingress-canary"
+	TrackIngressPrimary Track = "ingress-primary"
 )
 
 // Pod is one place where responses are counted.
@@ -246,12 +254,14 @@ type Rollout struct {
 	Revision       Revision  `json:"revision"`
 	Stable         Revision  `json:"stable"`
 	Policy         string    `json:"policy"`
+	PolicyDigest   string    `json:"policyDigest"` // of the rules it is judged by from begin to end
 	Phase          Phase     `json:"phase"`
 	Result         Result    `json:"result"`
 	StartedAt      time.Time `json:"startedAt"`
 	FirstTrafficAt time.Time `json:"firstTrafficAt"` // first weight over 0
 	Before         Counts    `json:"before"`         // primary's responses before that, counted for nothing
 	AwaitsReset    bool      `json:"awaitsReset"`    // the weight is still that of the revision before
+	Supersedes     bool      `json:"supersedes"`     // it began so
 	EndedAt        time.Time `json:"endedAt"`
 	Steps          []Step    `json:"steps"`
 	Latest         Tick      `json:"latest"`
@@ -377,6 +387,14 @@ func (r *Rollout) First() (first int) {
 	return first
 }
 
+// Climb is when the climb under way began, zero before the first traffic.
+func (r *Rollout) Climb() time.Time {
+	if len(r.Steps) == 0 {
+		return time.Time{}
+	}
+	return r.Steps[r.First()].From
+}
+
 // Step is the step under way; ok is false before the first weight and after traffic has gone back to 0.
 func (r *Rollout) Step() (s Step, ok bool) {
 	if c := r.current(); c != nil && c.To.IsZero() {
@@ -387,13 +405,14 @@ func (r *Rollout) Step() (s Step, ok bool) {
 
 // Judge takes in a verdict and notes it when its outcome or its strongest reason is another than before.
 func (r *Rollout) Judge(v Verdict) {
-	if v.Outcome != r.Verdict.Outcome || kind(v) != kind(r.Verdict) {
+	if v.Outcome != r.Verdict.Outcome || v.Kind() != r.Verdict.Kind() {
 		r.Note(v.At, "gatekeeper", string(v.Outcome)+": "+v.Text())
 	}
 	r.Verdict = v
 }
 
-func kind(v Verdict) string {
+// Kind is the strongest reason's.
+func (v Verdict) Kind() string {
 	if len(v.Reasons) == 0 {
 		return ""
 	}

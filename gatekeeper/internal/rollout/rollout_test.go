@@ -11,7 +11,6 @@ var start = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 func at(s int) time.Time { return start.Add(time.Duration(s) * time.Second) }
 
 func TestBookCountsEveryResponseOnce(t *testing.T) {
-	canary := Pod{UID: "c", Track: TrackCanary}
 	type reading struct {
 		good, bad uint64
 		start     float64
@@ -32,7 +31,7 @@ func TestBookCountsEveryResponseOnce(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			book := Book{}
 			for i, r := range c.readings {
-				book.Add(canary, at(i), Reading{Counts: Counts{r.good, r.bad}, Start: r.start}, c.fromZero)
+				book.Add("uid", TrackCanary, at(i), Reading{Counts: Counts{r.good, r.bad}, Start: r.start}, c.fromZero)
 			}
 			if got := book.Total(TrackCanary); got != c.want {
 				t.Errorf("got %+v, want %+v", got, c.want)

@@ -1,6 +1,12 @@
 package rollout
 
-import "time"
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"slices"
+	"time"
+)
 
 // Tick is the evidence at one moment: counts since the rollout's first traffic, and how the canary's pods are. It holds
 // all that a verdict needs beside the policy, so that recorded ticks can be judged again.
@@ -61,16 +67,30 @@ type Decision struct {
 // DecisionKind is what was said.
 type DecisionKind string
 
-// Approve lets a rollout through its approval gate, Reject sends it back before or while it has traffic.
+// Approve lets a rollout through its approval gate, Reject sends it back before or while it has traffic. Brake is the
+// gatekeeper's own: nobody steered, so it took the traffic back.
 const (
 	Approve DecisionKind = "approve"
 	Reject  DecisionKind = "reject"
+	Brake   DecisionKind = "brake"
 )
 
-// Rejected is the rejection in force at now, if there is one.
-func (r *Rollout) Rejected(now time.Time) (d Decision, ok bool) {
+// Text is the decision in words.
+func (d Decision) Text() string {
+	what := map[DecisionKind]string{Approve: "approved", Reject: "rejected", Brake: "taken back"}[d.Kind] + " by " + d.By
+	if !d.ExpiresAt.IsZero() {
+		what += " until " + d.ExpiresAt.UTC().Format("2006-01-02 15:04 MST")
+	}
+	if d.Why != "" {
+		what += ": " + d.Why
+	}
+	return what
+}
+
+// Refused is the first decision in force at now that sends the rollout back, if there is one.
+func (r *Rollout) Refused(now time.Time) (d Decision, ok bool) {
 	for _, d := range r.Decisions {
-		if d.Kind == Reject && !d.At.After(now) {
+		if d.Kind != Approve && !d.At.After(now) {
 			return d, true
 		}
 	}
@@ -86,4 +106,43 @@ func (r *Rollout) Approved(now time.Time) (d Decision, ok bool) {
 		}
 	}
 	return Decision{}, false
+}
+
+// JudgedTick is a tick with the verdict it led to, as recorded.
+type JudgedTick struct {
+	Tick    Tick    `json:"tick"`
+	Outcome Outcome `json:"outcome"`
+	Reason  string  `json:"reason"` // kind of the strongest one
+	// Digest is of the whole verdict, numbers included: two that have the same agree bit for bit.
+	Digest string `json:"digest"`
+}
+
+// Judge binds a tick to its verdict.
+func Judge(t Tick, v Verdict) JudgedTick {
+	text, _ := json.Marshal(v) // holds only what can be encoded: no verdict has an infinite number
+	sum := sha256.Sum256(text)
+	return JudgedTick{Tick: t, Outcome: v.Outcome, Reason: v.Kind(), Digest: hex.EncodeToString(sum[:8])}
+}
+
+// Change is what is saved together: a rollout, its counters, its new ticks and the news of it.
+type Change struct {
+	Rollout Rollout
+	Book    Book
+	Ticks   []JudgedTick
+	News    []News
+}
+
+// Copy can be kept while r changes.
+func (r *Rollout) Copy() Rollout {
+	c := *r
+	c.Steps, c.Timeline, c.Decisions = slices.Clone(r.Steps), slices.Clip(r.Timeline), slices.Clip(r.Decisions)
+	return c
+}
+
+// Begun is r as it was when it began, to be judged again from its ticks.
+func (r *Rollout) Begun() Rollout {
+	return Rollout{
+		ID: r.ID, Canary: r.Canary, Revision: r.Revision, Stable: r.Stable, Policy: r.Policy, PolicyDigest: r.PolicyDigest, StartedAt: r.StartedAt,
+		Ingress: r.Ingress, Supersedes: r.Supersedes, AwaitsReset: r.Supersedes, Decisions: r.Decisions,
+	}
 }

@@ -65,35 +65,123 @@ func migrate(ctx context.Context, db *sql.DB) error {
 // Close releases the file. The Store can not be used afterwards.
 func (s *Store) Close() error { return s.db.Close() }
 
-// Save writes a rollout with its counters and the news of this change, in one transaction: all of it is durable on return,
-// or none. News that are in the outbox already stay as they are.
-func (s *Store) Save(ctx context.Context, r rollout.Rollout, book rollout.Book, news ...rollout.News) error {
-	record, err := json.Marshal(r)
-	if err != nil {
-		return fmt.Errorf("encode rollout %s: %w", r.ID, err)
-	}
-	counters, err := json.Marshal(book)
-	if err != nil {
-		return fmt.Errorf("encode counters of %s: %w", r.ID, err)
+// Save writes rollouts with their counters, new ticks and news in one transaction: all of it is durable on return, or none.
+// Ticks and news that are there already stay as they are.
+func (s *Store) Save(ctx context.Context, changes ...rollout.Change) error {
+	if len(changes) == 0 {
+		return nil
 	}
 	tx, err := s.db.BeginTx(ctx, nil)
 	if err != nil {
-		return fmt.Errorf("save rollout %s: %w", r.ID, err)
+		return fmt.Errorf("save rollouts: %w", err)
 	}
 	defer func() { _ = tx.Rollback() }() // after Commit there is nothing to roll back, which is not an error to tell
-	_, err = tx.ExecContext(ctx, `INSERT INTO rollouts (id, canary, started_at, reported, record, counters) VALUES (?, ?, ?, ?, ?, ?)
-		ON CONFLICT (id) DO UPDATE SET reported = excluded.reported, record = excluded.record, counters = excluded.counters`,
-		r.ID, r.Canary.String(), r.StartedAt.UnixMilli(), r.Reported, string(record), string(counters))
+	record, err := tx.PrepareContext(ctx, `INSERT INTO rollouts (id, canary, started_at, reported, record, counters) VALUES (?, ?, ?, ?, ?, ?)
+		ON CONFLICT (id) DO UPDATE SET reported = excluded.reported, record = excluded.record, counters = excluded.counters`)
 	if err != nil {
-		return fmt.Errorf("save rollout %s: %w", r.ID, err)
+		return fmt.Errorf("save rollouts: %w", err)
 	}
-	if err := saveNews(ctx, tx, news); err != nil {
-		return err
+	tick, err := tx.PrepareContext(ctx, `INSERT INTO ticks (rollout, at, tick, outcome, reason, digest) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`)
+	if err != nil {
+		return fmt.Errorf("save ticks: %w", err)
+	}
+	for _, c := range changes {
+		if err := saveChange(ctx, record, tick, c); err != nil {
+			return err
+		}
+		if err := saveNews(ctx, tx, c.News); err != nil {
+			return err
+		}
 	}
 	if err := tx.Commit(); err != nil {
-		return fmt.Errorf("save rollout %s: %w", r.ID, err)
+		return fmt.Errorf("save rollouts: %w", err)
 	}
 	return nil
+}
+
+func saveChange(ctx context.Context, record, tick *sql.Stmt, c rollout.Change) error {
+	r := c.Rollout
+	text, err := json.Marshal(r)
+	if err != nil {
+		return fmt.Errorf("encode rollout %s: %w", r.ID, err)
+	}
+	counters, err := json.Marshal(c.Book)
+	if err != nil {
+		return fmt.Errorf("encode counters of %s: %w", r.ID, err)
+	}
+	if _, err := record.ExecContext(ctx, r.ID, r.Canary.String(), r.StartedAt.UnixMilli(), r.Reported, string(text), string(counters)); err != nil {
+		return fmt.Errorf("save rollout %s: %w", r.ID, err)
+	}
+	for _, t := range c.Ticks {
+		text, err := json.Marshal(t.Tick)
+		if err != nil {
+			return fmt.Errorf("encode tick of %s: %w", r.ID, err)
+		}
+		if _, err := tick.ExecContext(ctx, r.ID, t.Tick.At.UnixNano(), string(text), t.Outcome, t.Reason, t.Digest); err != nil {
+			return fmt.Errorf("save tick of %s: %w", r.ID, err)
+		}
+	}
+	return nil
+}
+
+// SavePolicy keeps a policy's document under its digest, durably.
+func (s *Store) SavePolicy(ctx context.Context, digest string, document []byte) error {
+	if _, err := s.db.ExecContext(ctx, `INSERT INTO policies (digest, document) VALUES (?, ?) ON CONFLICT DO NOTHING`, digest, string(document)); err != nil {
+		return fmt.Errorf("save policy %s: %w", digest, err)
+	}
+	return nil
+}
+
+// Policy is the document of that digest, or rollout.ErrNotFound.
+func (s *Store) Policy(ctx context.Context, digest string) ([]byte, error) {
+	return s.document(ctx, "policy", digest, `SELECT document FROM policies WHERE digest = ?`)
+}
+
+// SaveMemo keeps a small document under its name in place of the one before, durably.
+func (s *Store) SaveMemo(ctx context.Context, name string, document []byte) error {
+	if _, err := s.db.ExecContext(ctx, `INSERT INTO memos (name, document) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET document = excluded.document`, name, string(document)); err != nil {
+		return fmt.Errorf("save memo %s: %w", name, err)
+	}
+	return nil
+}
+
+// Memo is the document of that name, or rollout.ErrNotFound.
+func (s *Store) Memo(ctx context.Context, name string) ([]byte, error) {
+	return s.document(ctx, "memo", name, `SELECT document FROM memos WHERE name = ?`)
+}
+
+func (s *Store) document(ctx context.Context, what, key, query string) ([]byte, error) {
+	var document []byte
+	err := s.db.QueryRowContext(ctx, query, key).Scan(&document)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, fmt.Errorf("%s %q: %w", what, key, rollout.ErrNotFound)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read %s %q: %w", what, key, err)
+	}
+	return document, nil
+}
+
+// Ticks are all recorded ticks of a rollout, in the order of time.
+func (s *Store) Ticks(ctx context.Context, id string) ([]rollout.JudgedTick, error) {
+	rows, err := s.db.QueryContext(ctx, `SELECT tick, outcome, reason, digest FROM ticks WHERE rollout = ? ORDER BY at`, id)
+	if err != nil {
+		return nil, fmt.Errorf("read ticks of %q: %w", id, err)
+	}
+	defer rows.Close()
+	var all []rollout.JudgedTick
+	for rows.Next() {
+		var t rollout.JudgedTick
+		var text []byte
+		if err := rows.Scan(&text, &t.Outcome, &t.Reason, &t.Digest); err != nil {
+			return nil, fmt.Errorf("read ticks of %q: %w", id, err)
+		}
+		if err := json.Unmarshal(text, &t.Tick); err != nil {
+			return nil, fmt.Errorf("decode tick of %q: %w", id, err)
+		}
+		all = append(all, t)
+	}
+	return all, rows.Err()
 }
 
 func saveNews(ctx context.Context, tx *sql.Tx, news []rollout.News) error {

@@ -39,7 +39,7 @@ func TestWhatWasSavedSurvivesReopening(t *testing.T) {
 	r := example("abc", 0)
 	book := rollout.Book{"uid": {Track: rollout.TrackCanary, Last: rollout.Counts{Good: 7, Bad: 1}, Start: 5, Counted: rollout.Counts{Good: 7, Bad: 1}, SeenAt: start}}
 	s := mustOpen(t, file)
-	if err := s.Save(t.Context(), r, book); err != nil {
+	if err := s.Save(t.Context(), rollout.Change{Rollout: r, Book: book}); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Close(); err != nil {
@@ -55,7 +55,7 @@ func TestWhatWasSavedSurvivesReopening(t *testing.T) {
 		t.Errorf("got  %+v %+v\nwant %+v %+v", rollouts[0], books[0], r, book)
 	}
 	r.Reported = true
-	if err := s.Save(t.Context(), r, book); err != nil {
+	if err := s.Save(t.Context(), rollout.Change{Rollout: r, Book: book}); err != nil {
 		t.Fatal(err)
 	}
 	if rollouts, _, err = s.Open(t.Context()); err != nil || len(rollouts) != 0 {
@@ -69,7 +69,7 @@ func TestListAndGet(t *testing.T) {
 	other := example("c", 5)
 	other.Canary.Name, other.ID = "other", "other-id"
 	for _, r := range []rollout.Rollout{newer, older, other} {
-		if err := s.Save(t.Context(), r, nil); err != nil {
+		if err := s.Save(t.Context(), rollout.Change{Rollout: r}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -100,10 +100,10 @@ func TestOutbox(t *testing.T) {
 	ctx, r := t.Context(), example("abc", 0)
 	news := r.News(rollout.HasStarted, start)
 	later := r.News(rollout.Happening(rollout.RolledBack), start.Add(time.Second))
-	if err := s.Save(ctx, r, nil, news, later); err != nil {
+	if err := s.Save(ctx, rollout.Change{Rollout: r, News: []rollout.News{news, later}}); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Save(ctx, r, nil, news); err != nil { // the same news again
+	if err := s.Save(ctx, rollout.Change{Rollout: r, News: []rollout.News{news}}); err != nil { // the same news again
 		t.Fatal(err)
 	}
 	due := func(at time.Time) []rollout.Message {

@@ -25,31 +25,50 @@ import (
 type Desk interface {
 	List(ctx context.Context, canary string, limit int) ([]rollout.Rollout, error)
 	Get(ctx context.Context, id string) (rollout.Rollout, error)
+	Ticks(ctx context.Context, id string) ([]rollout.JudgedTick, error)
+	Policy(ctx context.Context, digest string) ([]byte, error)
+}
+
+// Conductor is the door's consumer contract with whoever judges. Why and Decide return rollout.ErrUnknownCanary,
+// rollout.ErrNotFound or rollout.ErrOver for what is not there. Safe for concurrent use.
+type Conductor interface {
+	Why(key rollout.Key) (policy.Standing, error)
+	Decide(ctx context.Context, id string, d rollout.Decision) (rollout.Rollout, error)
+	Alerted(ctx context.Context, firing map[string]policy.Alert, over []string) error
 }
 
 // maxList bounds one answer; the newest rollouts come first.
 const maxList = 200
 
-// Config is what the door shows; all fields are required.
+// Config is what the door shows; all fields but the tokens are required.
 type Config struct {
 	Desk       Desk
+	Conductor  Conductor
 	Policies   policy.Set
 	ReportFile string
 	Healthy    func() error
 	Metrics    prometheus.Gatherer
 	Log        *slog.Logger
+	Now        func() time.Time
+	// OperatorToken lets people decide, AlertsToken lets Alertmanager tell. "": nobody may.
+	OperatorToken, AlertsToken string
 }
 
-// New returns the people's door. It changes nothing: every route is a GET.
+// New returns the people's door. Only the routes that need a token change anything.
 func New(cfg Config) http.Handler {
 	router := gin.New()
 	_ = router.SetTrustedProxies(nil) // nil can not be malformed
 	router.Use(gin.Recovery())
 	d := door{cfg}
-	api := router.Group("/api/v1/rollouts")
-	api.GET("", d.list)
-	api.GET("/:id", d.get)
-	api.GET("/:id/report.md", d.entry)
+	api := router.Group("/api/v1")
+	api.GET("/rollouts", d.list)
+	api.GET("/rollouts/:id", d.get)
+	api.GET("/rollouts/:id/report.md", d.entry)
+	api.GET("/rollouts/:id/tape", d.tape)
+	api.GET("/why", d.why)
+	api.POST("/rollouts/:id/approve", d.may(cfg.OperatorToken), d.decide(rollout.Approve))
+	api.POST("/rollouts/:id/reject", d.may(cfg.OperatorToken), d.decide(rollout.Reject))
+	api.POST("/alerts", d.may(cfg.AlertsToken), d.alerts)
 	router.GET("/deployment_report.md", d.report)
 	router.GET("/metrics", gin.WrapH(promhttp.HandlerFor(cfg.Metrics, promhttp.HandlerOpts{})))
 	router.GET("/healthz", func(c *gin.Context) { c.String(http.StatusOK, "ok\n") })
@@ -95,8 +114,13 @@ func (d door) entry(c *gin.Context) {
 		d.refuse(c, err)
 		return
 	}
+	rules, err := d.rules(c.Request.Context(), r)
+	if err != nil {
+		d.refuse(c, err)
+		return
+	}
 	text := &strings.Builder{}
-	if err := report.Write(text, r, d.cfg.Policies.For(r.Policy)); err != nil {
+	if err := report.Write(text, r, rules); err != nil {
 		d.refuse(c, err)
 		return
 	}
@@ -116,11 +140,27 @@ func (d door) report(c *gin.Context) {
 	c.Data(http.StatusOK, "text/markdown; charset=utf-8", text)
 }
 
+// rules are those that r was judged by.
+func (d door) rules(ctx context.Context, r rollout.Rollout) (policy.Rules, error) {
+	if r.PolicyDigest == "" { // from before they were kept
+		return d.cfg.Policies.For(r.Policy), nil
+	}
+	document, err := d.cfg.Desk.Policy(ctx, r.PolicyDigest)
+	if err != nil {
+		return policy.Rules{}, err
+	}
+	return policy.FromDocument(document)
+}
+
 // refuse maps an error's kind to a status. What is not of a known kind is ours: it is logged, not shown.
 func (d door) refuse(c *gin.Context, err error) {
-	if errors.Is(err, rollout.ErrNotFound) {
-		c.JSON(http.StatusNotFound, gin.H{"error": err.Error()})
-		return
+	for kind, status := range map[error]int{
+		rollout.ErrNotFound: http.StatusNotFound, rollout.ErrUnknownCanary: http.StatusNotFound, rollout.ErrOver: http.StatusConflict,
+	} {
+		if errors.Is(err, kind) {
+			c.JSON(status, gin.H{"error": err.Error()})
+			return
+		}
 	}
 	d.cfg.Log.Error("request failed", "path", c.FullPath(), "error", err)
 	c.JSON(http.StatusInternalServerError, gin.H{"error": "internal error, see the gatekeeper's log"})

@@ -1,0 +1,200 @@
+package keeper
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"sync"
+	"time"
+
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/policy"
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/rollout"
+)
+
+const (
+	// missedLooks is after how many intervals without a question Flagger is taken for dead, or blocked.
+	missedLooks = 3
+	// brakeTime bounds one attempt to take traffic back; the next follows with the next evaluation.
+	brakeTime = 2 * time.Second
+)
+
+// watch is the dead man's switch: Flagger asks at every look (flagger-facts §1.4, the rollback hook). When it stops while
+// traffic flows to the canary nobody steers: people are told, and the brake pulled where a policy allows it.
+func (k *Keeper) watch(r *run, now time.Time) {
+	if r.rollout.Latest.Weight == 0 || r.interval == 0 || !r.rollout.Phase.Analysed() || r.rollout.Verdict.Outcome == rollout.Fail {
+		return
+	}
+	since := k.calls.last(r.rollout.Canary)
+	for _, at := range []time.Time{k.began, r.rollout.FirstTrafficAt} {
+		if at.After(since) {
+			since = at
+		}
+	}
+	silent := now.Sub(since)
+	if silent <= missedLooks*r.interval {
+		return
+	}
+	text := fmt.Sprintf("Flagger has not asked for %s though it should every %s, and %d %% of the traffic go to the canary", silent.Round(time.Second), r.interval, r.rollout.Latest.Weight)
+	if !r.silent {
+		r.silent = true
+		news := r.rollout.News(rollout.IsUnattended, now)
+		news.Text = text
+		r.news = append(r.news, news)
+		r.rollout.Note(now, "gatekeeper", text)
+		k.cfg.Log.Warn("Flagger is silent", "rollout", r.rollout.ID, "for", silent.Round(time.Second))
+	}
+	if k.cfg.Brake != nil && r.rules.Brake == policy.BrakeAlways {
+		r.rollout.Decisions = append(r.rollout.Decisions, rollout.Decision{Kind: rollout.Brake, By: "gatekeeper", Why: text, At: now})
+	}
+}
+
+// brake takes the traffic of failed rollouts back at once, where it may. Whatever comes of it stands in the timeline.
+func (k *Keeper) brake(ctx context.Context, changed []*run) {
+	if k.cfg.Brake == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, brakeTime)
+	defer cancel()
+	var wg sync.WaitGroup
+	for _, r := range k.toBrake(changed) {
+		wg.Go(func() {
+			was, err := k.cfg.Brake(ctx, r.rollout.Canary)
+			k.mu.Lock()
+			defer k.mu.Unlock()
+			now := k.cfg.Now()
+			switch {
+			case errors.Is(err, rollout.ErrNotAnalysed): // Flagger was quicker
+			case err != nil:
+				r.rollout.Note(now, "gatekeeper", "the brake failed: "+err.Error())
+				k.cfg.Log.Error("brake failed", "rollout", r.rollout.ID, "error", err)
+			case was > 0:
+				r.rollout.Note(now, "gatekeeper", fmt.Sprintf("brake: canary weight set from %d %% to 0", was))
+				k.cfg.Log.Info("brake: traffic taken back", "rollout", r.rollout.ID, "was", was)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func (k *Keeper) toBrake(changed []*run) []*run {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	var failed []*run
+	for _, r := range changed {
+		if r.rollout.Result == "" && r.rollout.Verdict.Outcome == rollout.Fail && r.rollout.Latest.Weight > 0 && r.rules.Brake != policy.BrakeOff {
+			failed = append(failed, r)
+		}
+	}
+	return failed
+}
+
+// Budget asks how many requests a Canary's service had in the window that ends now, and how many of them were bad.
+type Budget func(ctx context.Context, c rollout.Canary, window time.Duration, isGood func(status string) bool) (requests, bad float64, err error)
+
+// budgetEvery is how often one service's budget is asked for: a month's changes slowly, and the question is dear.
+const budgetEvery = time.Minute
+
+// budget is the last answer about one service.
+type budget struct {
+	at      time.Time
+	left    policy.BudgetLeft
+	trouble string
+}
+
+// WatchBudgets asks for what is left of error budgets, one service after the other, until ctx ends. It has a rhythm of its
+// own: a question about a month may take seconds.
+func (k *Keeper) WatchBudgets(ctx context.Context) error {
+	ticker := time.NewTicker(time.Second)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+			k.AskBudget(ctx)
+		}
+	}
+}
+
+// AskBudget asks anew for the service whose policy has a budget and whose answer is oldest, if it is old.
+func (k *Keeper) AskBudget(ctx context.Context) {
+	now := k.cfg.Now()
+	canary, rules, ok := k.oldestBudget(now)
+	if !ok {
+		return
+	}
+	got := budget{at: now, trouble: "the gatekeeper has no Prometheus to ask: give it --prometheus"}
+	if k.cfg.Budget != nil {
+		requests, bad, err := k.cfg.Budget(ctx, canary, rules.Budget.Window, rules.SLO.IsGood)
+		got = budget{at: now, left: policy.BudgetLeft{Requests: requests, Bad: bad, At: now}}
+		if err != nil {
+			got.trouble = err.Error()
+		}
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.budgets[canary.Key] = got
+}
+
+func (k *Keeper) oldestBudget(now time.Time) (oldest rollout.Canary, rules policy.Rules, ok bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	var at time.Time
+	for key, c := range k.canaries {
+		of := k.cfg.Policies.For(c.Policy)
+		asked := k.budgets[key].at
+		if of.Budget == nil || now.Sub(asked) < budgetEvery || ok && !asked.Before(at) {
+			continue
+		}
+		oldest, rules, at, ok = c, of, asked, true
+	}
+	return oldest, rules, ok
+}
+
+// Alerted takes in alerts that fire or are over, by their fingerprints, durably: Alertmanager repeats itself after hours
+// only, and a restart must not open a gate.
+func (k *Keeper) Alerted(ctx context.Context, firing map[string]policy.Alert, over []string) error {
+	k.writing.Lock()
+	defer k.writing.Unlock()
+	k.mu.Lock()
+	alerts := maps.Clone(k.alerts)
+	k.mu.Unlock()
+	maps.Copy(alerts, firing)
+	for _, id := range over {
+		delete(alerts, id)
+	}
+	now := k.cfg.Now()
+	maps.DeleteFunc(alerts, func(_ string, a policy.Alert) bool { return now.After(a.Until) })
+	text, err := json.Marshal(alerts)
+	if err != nil {
+		return fmt.Errorf("encode alerts: %w", err)
+	}
+	if err := k.cfg.Ledger.SaveMemo(ctx, alertsMemo, text); err != nil {
+		return err
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.alerts = alerts
+	k.publish()
+	return nil
+}
+
+// alertsMemo is where the ledger keeps the alerts that fire.
+const alertsMemo = "alerts"
+
+// recall takes up the alerts that fired before a restart.
+func (k *Keeper) recall(ctx context.Context) error {
+	text, err := k.cfg.Ledger.Memo(ctx, alertsMemo)
+	if errors.Is(err, rollout.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(text, &k.alerts); err != nil {
+		return fmt.Errorf("decode alerts: %w", err)
+	}
+	return nil
+}
