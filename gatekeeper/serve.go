@@ -113,6 +113,9 @@ func (c serveCmd) Run(ctx context.Context, s streams) error {
 	if err != nil {
 		return err
 	}
+	if err := reg.Register(conductor); err != nil {
+		return fmt.Errorf("register metrics: %w", err)
+	}
 	healthy := func() error { return conductor.Healthy(healthyLimit) }
 
 	var group rungroup.Group

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/keeper"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/policy"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/rollout"
@@ -88,7 +90,9 @@ func TestWhySaysWhatHolds(t *testing.T) {
 }
 
 func TestFiringAlertsHoldAlsoAfterARestart(t *testing.T) {
-	h := newHouse(t, func(h *house) { h.lab = func(r *policy.Rules) { r.Gates.Alerts = map[string]string{"severity": "page"} } })
+	h := newHouse(t, func(h *house) {
+		h.lab = func(r *policy.Rules) { r.Gates.Alerts = map[string]string{"severity": "page"} }
+	})
 	h.waits("a")
 	h.want(rollout.ConfirmRollout, true)
 	alert := policy.Alert{Labels: map[string]string{"alertname": "DatabaseDown", "severity": "page"}, Since: h.now, Until: h.now.Add(time.Hour)}
@@ -298,4 +302,22 @@ func TestHooksDoNotWaitForTheDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.want(rollout.Rollback, false)
+}
+
+func TestTheEvidenceIsToBeSeen(t *testing.T) {
+	h := newHouse(t)
+	h.release("a")
+	h.pass(2, 0, 0)
+	h.weight(10)
+	h.pass(15, 20, 0)
+	want := `# HELP gatekeeper_requests_needed Canary requests without an error that the next weight still needs.
+# TYPE gatekeeper_requests_needed gauge
+gatekeeper_requests_needed{canary="podinfo",namespace="demo"} 79
+`
+	if err := testutil.CollectAndCompare(h.keeper, strings.NewReader(want), "gatekeeper_requests_needed"); err != nil {
+		t.Error(err)
+	}
+	if n := testutil.CollectAndCount(h.keeper); n != 12 {
+		t.Errorf("%d series, want 12", n)
+	}
 }

@@ -101,7 +101,8 @@ type Keeper struct {
 	alerts     map[string]policy.Alert
 	budgets    map[rollout.Key]budget
 	lastTick   time.Time
-	trouble    error // of the last evaluation: while there is any nothing is allowed to go on
+	interval   time.Duration // of evaluations
+	trouble    error         // of the last evaluation: while there is any nothing is allowed to go on
 }
 
 // New takes up the rollouts that the ledger left open. A ledger that can not be read is an error: starting without it
@@ -165,6 +166,9 @@ func (k *Keeper) rulesKept(ctx context.Context, r rollout.Rollout) (policy.Rules
 func (k *Keeper) Run(ctx context.Context, interval time.Duration) error {
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
+	k.mu.Lock()
+	k.interval = interval
+	k.mu.Unlock()
 	var told string
 	for {
 		err := k.Tick(ctx)
@@ -201,8 +205,13 @@ func (k *Keeper) Tick(ctx context.Context) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.trouble = err
-	k.lastTick = k.cfg.Now()
-	k.cfg.Metrics.observe(k.lastTick, k.lastTick.Sub(began), k.underWay())
+	now := k.cfg.Now()
+	var lag time.Duration
+	if !k.lastTick.IsZero() {
+		lag = now.Sub(k.lastTick) - k.interval
+	}
+	k.lastTick = now
+	k.cfg.Metrics.observe(now, now.Sub(began), lag, k.underWay())
 	k.publish()
 	return err
 }

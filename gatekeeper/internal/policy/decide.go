@@ -313,7 +313,7 @@ func failures(rules Rules, r rollout.Rollout, a *rollout.Assessment, now time.Ti
 		reasons = append(reasons, rollout.Reason{
 			Kind: KindLatency,
 			Text: fmt.Sprintf("%.0f of %d canary responses were over the limit of latency, %s may be; evidence %s, the line is %s",
-				e.Slow, c.Total(), percent(100-rules.Latency.Quantile), odds(a.LogLatency), odds(a.LogLine)),
+				e.Slow, c.Total(), percent(100-rules.Latency.Quantile), Odds(a.LogLatency), Odds(a.LogLine)),
 			Values: map[string]float64{"requests": float64(c.Total()), "slow": e.Slow, "logE": a.LogLatency, "line": a.LogLine},
 		})
 	}
@@ -346,7 +346,7 @@ func proof(kind string, rules Rules, c rollout.Counts, l evidence.Lately, by str
 	return rollout.Reason{
 		Kind: kind,
 		Text: fmt.Sprintf("%d of %d canary requests failed%s: %s, the SLO allows %s; evidence %s, the line is %s",
-			c.Bad, c.Total(), by, rate, percent(100-rules.SLO.Objective), odds(logE), odds(line)),
+			c.Bad, c.Total(), by, rate, percent(100-rules.SLO.Objective), Odds(logE), Odds(line)),
 		Values: with(values(c), map[string]float64{"lately": lately, "logE": logE, "line": line}),
 	}
 }
@@ -355,7 +355,7 @@ func comparison(kind string, c, p rollout.Counts, by string, logE, line float64)
 	return rollout.Reason{
 		Kind: kind,
 		Text: fmt.Sprintf("%s of %d canary requests failed%s and %s of %d of the primary's: the canary is worse; evidence %s, the line is %s",
-			percent(c.ErrorRate()), c.Total(), by, percent(p.ErrorRate()), p.Total(), odds(logE), odds(line)),
+			percent(c.ErrorRate()), c.Total(), by, percent(p.ErrorRate()), p.Total(), Odds(logE), Odds(line)),
 		Values: with(values(c), map[string]float64{"primaryRequests": float64(p.Total()), "primaryBad": float64(p.Bad), "logE": logE, "line": line}),
 	}
 }
@@ -407,7 +407,7 @@ func holds(rules Rules, r rollout.Rollout, step rollout.Step, a *rollout.Assessm
 	switch {
 	case c.ErrorRate() > rules.FailFast.ErrorRate:
 		add(KindOverLimit, values(c), "%d of %d canary requests failed: %s, the limit is %s; evidence %s, the line is %s",
-			c.Bad, c.Total(), percent(c.ErrorRate()), percent(rules.FailFast.ErrorRate), odds(a.LogSLO), odds(a.LogLine))
+			c.Bad, c.Total(), percent(c.ErrorRate()), percent(rules.FailFast.ErrorRate), Odds(a.LogSLO), Odds(a.LogLine))
 	case underObjective(rules, c):
 		add(KindObjective, values(c), "%d of %d canary requests failed: %s good, the objective is %s", c.Bad, c.Total(), percent(100-c.ErrorRate()), percent(rules.SLO.Objective))
 	}
@@ -545,8 +545,8 @@ func percent(p float64) string {
 
 func seconds(d time.Duration) string { return d.Round(time.Second).String() }
 
-// odds reads a natural logarithm as people say it, "200 : 1".
-func odds(log float64) string {
+// Odds reads a natural logarithm as people say it, "200 : 1".
+func Odds(log float64) string {
 	if log >= math.Log(1e6) {
 		return "over 1,000,000 : 1"
 	}

@@ -33,6 +33,13 @@ const entry = `{{mark .ID}}
 | first traffic | {{clock .FirstTrafficAt}} |
 | ended | {{clock .EndedAt}} |
 | verdict | {{.Verdict.Outcome}}, {{clock .Verdict.At}} |
+{{- with .Verdict.Evidence}}
+| evidence | {{odds .LogSLO}} that the canary is over its SLO, {{odds .LogCompare}} that it is worse than the primary; {{odds .LogLine}} rolls back |
+| error rate | {{share .Rate}} (not under {{share .Lower}}, not over {{share .Upper}}); the primary's {{share .PrimaryRate}} |
+{{- end}}
+{{- range .Decisions}}
+| {{.Kind}} | {{text .Text}}, {{clock .At}} |
+{{- end}}
 
 ### Service level of both versions
 
@@ -78,7 +85,8 @@ func Write(w io.Writer, r rollout.Rollout, rules policy.Rules) error {
 	t, err := template.New("entry").Funcs(template.FuncMap{
 		"mark": Mark, "text": text, "clock": clock, "counts": counts,
 		"day":  func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 MST") },
-		"span": span,
+		"span": span, "odds": policy.Odds,
+		"share": func(p float64) string { return strconv.FormatFloat(100*p, 'f', 2, 64) + " %" },
 	}).Parse(entry)
 	if err != nil {
 		return fmt.Errorf("parse report template: %w", err)
