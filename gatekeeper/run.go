@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -47,20 +46,6 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return fmt.Errorf("%w; see gatekeeper --help", err)
 	}
 	return command.Run()
-}
-
-// exitError ends the process with a code other than 1.
-type exitError struct {
-	error
-	code int
-}
-
-func exitCode(err error) int {
-	var exit exitError
-	if errors.As(err, &exit) {
-		return exit.code
-	}
-	return 1
 }
 
 // streams are the process's outputs, handed to commands instead of globals.

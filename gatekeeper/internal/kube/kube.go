@@ -2,11 +2,9 @@
 package kube
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"sort"
 	"strconv"
 
@@ -34,14 +32,16 @@ import (
 
 const (
 	deployIDAnnotation = "rollout.monitoring/deploy-id"
+	changeAnnotation   = "rollout.monitoring/change"
 	weightAnnotation   = "nginx.ingress.kubernetes.io/canary-weight"
 	revisionAnnotation = "deployment.kubernetes.io/revision"
 	portAnnotation     = "prometheus.io/port"
 	pathAnnotation     = "prometheus.io/path"
 )
 
-// Cluster answers from watched copies, never by asking the API server. Run must be under way.
+// Cluster answers from watched copies, never by asking the API server; only Brake does. Run must be under way.
 type Cluster struct {
+	live     dynamic.Interface
 	core     informers.SharedInformerFactory
 	dynamic  dynamicinformer.DynamicSharedInformerFactory
 	synced   []cache.InformerSynced
@@ -79,10 +79,11 @@ func New(cfg *rest.Config) (*Cluster, error) {
 		return nil, fmt.Errorf("connect to cluster: %w", err)
 	}
 	c := &Cluster{
+		live:    dyn,
 		core:    informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithTransform(slim)),
 		dynamic: dynamicinformer.NewDynamicSharedInformerFactory(dyn, 0),
 	}
-	canaries := c.dynamic.ForResource(schema.GroupVersionResource{Group: "flagger.app", Version: "v1beta1", Resource: "canaries"})
+	canaries := c.dynamic.ForResource(canaryResource())
 	deploys, sets := c.core.Apps().V1().Deployments(), c.core.Apps().V1().ReplicaSets()
 	pods, ingress := c.core.Core().V1().Pods(), c.core.Networking().V1().Ingresses()
 	c.canaries, c.deploys, c.sets, c.pods, c.ingress = canaries.Lister(), deploys.Lister(), sets.Lister(), pods.Lister(), ingress.Lister()
@@ -92,6 +93,14 @@ func New(cfg *rest.Config) (*Cluster, error) {
 		c.synced = append(c.synced, i.Informer().HasSynced)
 	}
 	return c, nil
+}
+
+func canaryResource() schema.GroupVersionResource {
+	return schema.GroupVersionResource{Group: "flagger.app", Version: "v1beta1", Resource: "canaries"}
+}
+
+func ingressResource() schema.GroupVersionResource {
+	return schema.GroupVersionResource{Group: "networking.k8s.io", Version: "v1", Resource: "ingresses"}
 }
 
 // slim drops what nobody here reads: the bookkeeping of server-side apply and the specs of pods are most of what all
@@ -154,7 +163,7 @@ func (c *Cluster) read(o map[string]any) (rollout.Canary, error) {
 	canary := rollout.Canary{
 		Key:    rollout.Key{Namespace: text(o, "metadata", "namespace"), Name: text(o, "metadata", "name")},
 		Phase:  rollout.Phase(text(o, "status", "phase")),
-		Policy: policyName(o),
+		Policy: policyName(o), Interval: interval(o),
 	}
 	weight, _, _ := unstructured.NestedInt64(o, "status", "canaryWeight")
 	canary.Weight, canary.LeftAt = int(weight), int(weight)
@@ -162,6 +171,10 @@ func (c *Cluster) read(o map[string]any) (rollout.Canary, error) {
 	if name := text(o, "spec", "ingressRef", "name"); name != "" {
 		canary.Weight = c.liveWeight(ns, name, canary.Weight)
 	}
+	if nginx(o) {
+		canary.Ingress = text(o, "spec", "ingressRef", "name")
+	}
+	canary.Next = nextWeight(o, canary.Weight)
 	var revisionPods, stablePods []rollout.Pod
 	var errCanary, errPrimary error
 	canary.Revision, revisionPods, errCanary = c.version(ns, target, rollout.TrackCanary)
@@ -228,6 +241,7 @@ func (c *Cluster) revision(d *appsv1.Deployment) (rollout.Revision, error) {
 			rev := rollout.Revision{
 				Hash:     rs.Labels[appsv1.DefaultDeploymentUniqueLabelKey],
 				DeployID: rs.Spec.Template.Annotations[deployIDAnnotation],
+				Change:   rs.Spec.Template.Annotations[changeAnnotation],
 			}
 			if containers := rs.Spec.Template.Spec.Containers; len(containers) > 0 {
 				rev.Image = containers[0].Image
@@ -236,33 +250,6 @@ func (c *Cluster) revision(d *appsv1.Deployment) (rollout.Revision, error) {
 		}
 	}
 	return rollout.Revision{}, nil
-}
-
-func pod(p *corev1.Pod, track rollout.Track) rollout.Pod {
-	out := rollout.Pod{
-		UID: string(p.UID), Name: p.Name, Track: track,
-		Hash:        p.Labels[appsv1.DefaultDeploymentUniqueLabelKey],
-		Path:        cmp.Or(p.Annotations[pathAnnotation], "/metrics"),
-		CreatedAt:   p.CreationTimestamp.Time,
-		Terminating: p.DeletionTimestamp != nil,
-	}
-	if p.Status.PodIP != "" {
-		out.Address = net.JoinHostPort(p.Status.PodIP, port(p))
-	}
-	for _, cond := range p.Status.Conditions {
-		if cond.Type == corev1.PodReady {
-			out.Ready = cond.Status == corev1.ConditionTrue
-		}
-	}
-	return out
-}
-
-// port is the annotated port; anything but a number would be part of a URL that we call, so it is left out.
-func port(p *corev1.Pod) string {
-	if _, err := strconv.ParseUint(p.Annotations[portAnnotation], 10, 16); err != nil {
-		return "8080"
-	}
-	return p.Annotations[portAnnotation]
 }
 
 // policyName is the policy that the Canary's own hooks name in their metadata.
