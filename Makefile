@@ -2,7 +2,9 @@ SHELL := /bin/bash
 MODULES := app gatekeeper lab loadgen
 VERSION ?= dev
 FUZZTIME ?= 60s
+PACKAGE ?= evidence
 COMMIT  ?= $(shell git rev-parse --short HEAD 2>/dev/null || echo none)
+GREMLINS := go run github.com/go-gremlins/gremlins/cmd/gremlins@v0.6.0
 GOLANGCI := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 LDFLAGS  := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 # The race detector needs a C compiler.
@@ -14,10 +16,10 @@ export GOTOOLCHAIN := auto
 export PATH := $(CURDIR)/.lab/go/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help toolchain lab build test fuzz bench golden lint charts prove demo image
+.PHONY: help toolchain lab build test acceptance mutate fuzz bench golden lint charts prove demo image
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
 toolchain:
 	@hack/toolchain
 lab: toolchain
@@ -29,7 +31,14 @@ demo: lab ## watch a promotion and a rollback; without Docker too
 test: toolchain ## run every test that needs no cluster, with the race detector
 	@[ -n "$(RACE)" ] || echo "there is no C compiler (cc): the tests run without the race detector"
 	@$(call each,go vet ./... && go test $(RACE) -short ./...)
+	@[ -z "$(RACE)" ] || { echo "== the simulations of the evidence, without the race detector"; cd gatekeeper && go test -short ./internal/evidence; }
 	@echo "== whole releases on the embedded engine"; cd lab && go test -v -timeout 60m -run 'TestReleases|TestKilled|TestASecond|TestAKilled' .
+acceptance: toolchain ## simulate 20,000 rollouts a case against the statistics and write docs/acceptance.md; minutes
+	cd gatekeeper && ACCEPTANCE=$(CURDIR)/docs/acceptance.md go test -count 1 -timeout 60m -run '^TestAcceptance$$' ./internal/evidence
+	@cat docs/acceptance.md
+mutate: toolchain ## change the code of PACKAGE=evidence at one place at a time and list what no test finds; minutes
+	cd gatekeeper && $(GREMLINS) unleash --tags mutate --invert-logical --invert-loopctrl --invert-assignments --remove-self-assignments \
+		--output-statuses lc --workers 2 --timeout-coefficient 20 ./internal/$(PACKAGE)
 fuzz: toolchain ## feed the decoders what nobody would write, FUZZTIME=60s each; findings are kept in testdata/fuzz
 	@$(call each,../hack/fuzz $(FUZZTIME))
 bench: lab ## measure loadgen and the app against other programs, as ratios: make bench ARGS="load --rounds 3"

@@ -10,6 +10,11 @@ import (
 	"pgregory.net/rapid"
 )
 
+func ladder() []float64 {
+	d := worse()
+	return d[:]
+}
+
 // binomial is the probability of k of n at q.
 func binomial(k, n int, q float64) float64 {
 	choose := func(x int) float64 { g, _ := math.Lgamma(float64(x) + 1); return g }
@@ -29,8 +34,14 @@ func TestABetIsFairAtTheLimitAndLosesBelowIt(t *testing.T) {
 				if got := mean(q); math.Abs(got-1) > 1e-9 {
 					t.Errorf("n %d, q %v, d %v: the mean at the limit is %.12f, want 1", n, q, d, got)
 				}
-				if got := mean(q / 2); got > 1 {
-					t.Errorf("n %d, q %v, d %v: the mean below the limit is %.12f, want at most 1", n, q, d, got)
+				for _, below := range []float64{.01, .5, .99} {
+					if got := mean(below * q); got > 1 {
+						t.Errorf("n %d, q %v, d %v: the mean at %v of the limit is %.12f, want at most 1", n, q, d, below, got)
+					}
+				}
+				// The hardest cluster: all fail or none.
+				if got := (1-q)*math.Exp(LogShareBet(d, 0, float64(n), q)) + q*math.Exp(LogShareBet(d, float64(n), float64(n), q)); got > 1+1e-12 {
+					t.Errorf("n %d, q %v, d %v: the mean of all or nothing is %.15f, want at most 1", n, q, d, got)
 				}
 			}
 		}
@@ -42,13 +53,7 @@ func TestABetIsFairWhateverTheDependence(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		n := rapid.IntRange(1, 60).Draw(t, "n")
 		q := rapid.Float64Range(.001, .3).Draw(t, "q")
-		d := rapid.SampledFrom(slices.Collect(func(yield func(float64) bool) {
-			for _, d := range worse() {
-				if !yield(d) {
-					return
-				}
-			}
-		})).Draw(t, "d")
+		d := rapid.SampledFrom(ladder()).Draw(t, "d")
 		law := rapid.SliceOfN(rapid.Float64Range(0, 1), n+1, n+1).Draw(t, "law")
 		total, mean := 0.0, 0.0
 		for k, w := range law {
@@ -80,6 +85,47 @@ func TestABetOnOneRequestIsTheLikelihoodRatio(t *testing.T) {
 			got, want := LogShareBet(d, float64(k), 1, q), logBet(d, float64(k), 1, q)
 			if math.Abs(got-want) > 1e-12*max(1, math.Abs(want)) {
 				t.Fatalf("k %d: %v, want %v", k, got, want)
+			}
+		}
+	})
+}
+
+// Likelihoods do not care how requests are cut into blocks. Share bets do, on purpose: that is what bears clusters.
+func TestOnlyTheLikelihoodIsTheSameForAnyBlocks(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		q, d := rapid.Float64Range(.001, .3).Draw(t, "q"), rapid.SampledFrom(ladder()).Draw(t, "d")
+		counts := func(name string) (k, n float64) {
+			n = float64(rapid.IntRange(1, 1000).Draw(t, name))
+			return float64(rapid.IntRange(0, int(n)).Draw(t, name+" bad")), n
+		}
+		k1, n1 := counts("first")
+		k2, n2 := counts("second")
+		apart, whole := logBet(d, k1, n1, q)+logBet(d, k2, n2, q), logBet(d, k1+k2, n1+n2, q)
+		if math.Abs(apart-whole) > 1e-12*(k1+k2+n1+n2)*math.Log(1000) {
+			t.Fatalf("in two blocks the likelihood is %v, in one %v", apart, whole)
+		}
+	})
+	if apart, whole := 2*LogShareBet(10, 5, 50, .005), LogShareBet(10, 10, 100, .005); apart < whole+1 {
+		t.Errorf("twice 5 of 50 are worth %v, 10 of 100 %v: one block must be worth much less", apart, whole)
+	}
+}
+
+// The simulations rest on this.
+func TestErrorFreeBlocksMayBeAddedUp(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var apart, whole Process
+		for at := time.Duration(0); at < 3*time.Minute; at += restartEvery {
+			together := 0.0
+			for i := range time.Duration(6) {
+				n := float64(rapid.IntRange(0, 300).Draw(t, "n"))
+				apart = apart.Observe(at+i*5*time.Second, 0, n, .005)
+				together += n
+			}
+			whole = whole.Observe(at, 0, together, .005)
+			k := float64(rapid.IntRange(0, 3).Draw(t, "k"))
+			apart, whole = apart.Observe(at+29*time.Second, k, 3, .005), whole.Observe(at+29*time.Second, k, 3, .005)
+			if math.Abs(apart.LogE()-whole.LogE()) > 1e-9 {
+				t.Fatalf("block by block the evidence is %v, added up %v", apart.LogE(), whole.LogE())
 			}
 		}
 	})
@@ -215,8 +261,8 @@ func TestComparingIsTheSameFromBothSides(t *testing.T) {
 		}
 		// With equal traffic the share is ½ on either side, and what one side has the other lacks.
 		ours, theirs := compare(Counts{n, k}, Counts{n, f}), compare(Counts{n, f}, Counts{n, k})
-		if k == f && math.Abs(ours-theirs) > 1e-12 || k > f && ours < theirs {
-			t.Fatalf("%v against %v is worth %v, the other way round %v", k, f, ours, theirs)
+		if sum := math.Exp(ours) + math.Exp(theirs); math.Abs(sum-2) > 1e-12 {
+			t.Fatalf("%v against %v is worth %v, the other way round %v; together they must be 2", k, f, math.Exp(ours), math.Exp(theirs))
 		}
 		for _, b := range [][2]Counts{{{n, k}, {}}, {{}, {n, f}}, {{n, 0}, {n, 0}}} {
 			if got := compare(b[0], b[1]); got != 0 {
@@ -224,6 +270,18 @@ func TestComparingIsTheSameFromBothSides(t *testing.T) {
 			}
 		}
 	})
+}
+
+// The share that is allowed follows the traffic of the block, and the ratio that is borne.
+func TestComparingAllowsTheShareOfTheTraffic(t *testing.T) {
+	for _, ratio := range []float64{1, 1.5, 4} {
+		l := limits()
+		l.Ratio = ratio
+		got := Channels{}.Observe(l, Block{Canary: Counts{30, 3}, Primary: Counts{270, 2}}).Compare
+		if want := (Process{}).Observe(0, 3, 5, ratio*30/(ratio*30+270)); got != want {
+			t.Errorf("at a ratio of %v the evidence is %v, want %v", ratio, got.LogE(), want.LogE())
+		}
+	}
 }
 
 // The chances of ever crossing 200 : 1 in single requests, half staked and without restarts, by exact recursion over

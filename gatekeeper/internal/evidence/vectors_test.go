@@ -19,6 +19,7 @@ type vectors struct {
 	Lower     []row `json:"lower_beta_0.025"`
 	Clean     []row `json:"clean_requests"`
 	Boundary  []row `json:"boundary_single_request_polls"`
+	Tail      []row `json:"binom_tail_p_0.005"`
 	Posterior []row `json:"posterior_jeffreys"`
 	ProbWorse []row `json:"prob_worse"`
 	Tapes     map[string][]poll
@@ -94,6 +95,42 @@ func TestFormulasGiveTheReferenceValues(t *testing.T) {
 	}
 }
 
+// What verdict.md §4.1 prints and the file of vectors does not hold, and what it prints in more digits.
+func TestFormulasGiveThePrintedValues(t *testing.T) {
+	up, down := better(), worse()
+	for _, c := range []struct {
+		what      string
+		got, want float64
+	}{
+		{"a rung of 1.5, 0 of 500", LogShareBet(1.5, 0, 500, .005), -1.24844009929360},
+		{"a rung of 1000, 25 of 500", LogShareBet(1000, 25, 500, .005), 2.30258509299405},
+		{"a rung of 50, 0 of 12 at 10 %", LogShareBet(50, 0, 12, .1), -21.2994282109401},
+		{"the likelihood of 1000 in a million", logBet(200, 1000, 1e6, .02), -1600131.57367001},
+		{"1000 of 1000", logMeanBet(down[:], 1000, 1000, .005), 5114.52690540967},
+		{"U of 0 in 100", Upper(0, 100, .05, 1), .0373378091226170},
+		{"L of 3 in 20", Lower(3, 20, .025, 1), .0119638640752801},
+		{"the mean for a version, 0 of 300", logMeanBet(up[:], 0, 300, Upper(0, 300, .05, 1)), math.Log(20)},
+	} {
+		same(t, c.what, c.got, c.want)
+	}
+}
+
+// Tape A is five canary requests a block with errors now and then: with the fifth error, in the block numbered 10, the SLO
+// channel crosses and comparing does not.
+func TestTapeACrossesWithItsFifthError(t *testing.T) {
+	var c Channels
+	for i, p := range load(t).Tapes["A"][:11] {
+		if c.SLO.LogE() >= math.Log(200) {
+			t.Fatalf("crossed before block %d", i)
+		}
+		c = c.Observe(limits(), Block{
+			At: time.Duration(p.Start * float64(time.Second)), Canary: Counts{p.NC, p.EC}, Primary: Counts{p.NP, p.EP},
+		})
+	}
+	same(t, "SLO", c.SLO.LogE(), 6.03534636460381)
+	same(t, "compare", c.Compare.LogE(), 5.18538268781843)
+}
+
 // The boundary is where k errors in single requests, half staked and without restarts, still reach 200 : 1.
 func TestSingleRequestsReachTheLineAtTheReferenceCounts(t *testing.T) {
 	reached := func(k, n float64) bool {
@@ -107,7 +144,7 @@ func TestSingleRequestsReachTheLineAtTheReferenceCounts(t *testing.T) {
 		}
 		return p.LogE() >= math.Log(200)
 	}
-	for _, r := range load(t).Boundary {
+	for _, r := range append(load(t).Boundary, row{K: 4, LastN: 48}, row{K: 7, LastN: 206}, row{K: 10, LastN: 433}) {
 		if !reached(r.K, r.LastN) || reached(r.K, r.LastN+1) {
 			t.Errorf("%v errors must reach 200 : 1 in %v requests and not in one more", r.K, r.LastN)
 		}
@@ -118,7 +155,7 @@ func TestTapesGiveTheReferenceEvidence(t *testing.T) {
 	for name, tape := range load(t).Tapes {
 		var c Channels
 		for i, p := range tape {
-			c = c.Observe(Limits{SLO: 0.005, Ratio: 1, Alpha: 0.005}, Block{
+			c = c.Observe(limits(), Block{
 				At:     time.Duration(p.Start * float64(time.Second)),
 				Canary: Counts{p.NC, p.EC}, Primary: Counts{p.NP, p.EP},
 			})

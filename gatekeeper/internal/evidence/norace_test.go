@@ -1,0 +1,5 @@
+//go:build !race && !mutate
+
+package evidence
+
+const unsimulated = ""
