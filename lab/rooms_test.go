@@ -32,7 +32,8 @@ var rooms = map[string][]string{
 	"ingress":   {},
 	"network":   {},
 	"packages":  {"sh"},
-	"bench":     {"sh", "packages"},
+	"bench":     {"sh", "packages", "crowd"},
+	"crowd":     {"apiserver"},
 	"embedded":  {"sh", "chart", "kube", "cluster", "packages", "apiserver", "workload", "node", "network"},
 }
 

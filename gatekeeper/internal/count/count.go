@@ -45,7 +45,7 @@ func (m *Meter) Read(ctx context.Context, now time.Time, r rollout.Rollout, c ro
 	var opinion *rollout.Opinion
 	var wg sync.WaitGroup
 	if m.ingress != nil && sli.Ingress && r.Ingress != "" {
-		wg.Go(func() { opinion = m.ingress.read(ctx, now, r, book, sli.IsGood) })
+		wg.Go(func() { opinion = m.ingress.read(ctx, now, r, c.Service, book, sli.IsGood) })
 	}
 	for i, pod := range pods {
 		wg.Go(func() { readings[i], errs[i] = m.scrape(ctx, pod, sli) })

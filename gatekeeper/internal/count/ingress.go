@@ -51,10 +51,10 @@ func NewIngress(address string, timeout time.Duration) (*Ingress, error) {
 }
 
 // read adds to book what has come since the last look, and says how old the counts are.
-func (i *Ingress) read(ctx context.Context, now time.Time, r rollout.Rollout, book rollout.Book, isGood func(string) bool) *rollout.Opinion {
+func (i *Ingress) read(ctx context.Context, now time.Time, r rollout.Rollout, service string, book rollout.Book, isGood func(string) bool) *rollout.Opinion {
 	var trouble string
 	if ask, why := i.turn(r.ID, now); ask {
-		series, err := i.query(ctx, r.Canary.Namespace, r.Ingress, now)
+		series, err := i.query(ctx, r.Canary.Namespace, r.Ingress, service, now)
 		if err != nil {
 			trouble = err.Error()
 			i.failed(now, trouble)
@@ -103,7 +103,7 @@ func (i *Ingress) failed(now time.Time, why string) {
 
 // query asks for the raw samples of the last seconds, so that each comes with the time of its scrape and nothing is
 // extrapolated. All series are of one evaluation.
-func (i *Ingress) query(ctx context.Context, namespace, ingress string, now time.Time) (model.Matrix, error) {
+func (i *Ingress) query(ctx context.Context, namespace, ingress, service string, now time.Time) (model.Matrix, error) {
 	ctx, cancel := context.WithTimeout(ctx, i.timeout)
 	defer cancel()
 	// The namespace is compared here: behind the Prometheus Operator its label is called exported_namespace.
@@ -117,11 +117,18 @@ func (i *Ingress) query(ctx context.Context, namespace, ingress string, now time
 	}
 	var ours model.Matrix
 	for _, series := range all {
-		if space(series.Metric) == namespace && len(series.Values) > 0 {
+		if space(series.Metric) == namespace && isOf(series.Metric, service) && len(series.Values) > 0 {
 			ours = append(ours, series)
 		}
 	}
 	return ours, nil
+}
+
+// isOf reports whether a series is of this backend: an ingress may have others, for other paths. What goes to the canary is
+// under the same service or under its own.
+func isOf(m model.Metric, service string) bool {
+	got := string(m["service"])
+	return got == "" || service == "" || got == service || got == service+"-canary"
 }
 
 func space(m model.Metric) string {
@@ -171,7 +178,7 @@ func (i *Ingress) Budget(ctx context.Context, c rollout.Canary, window time.Dura
 	ctx, cancel := context.WithTimeout(ctx, budgetTimeout)
 	defer cancel()
 	now := time.Now()
-	query := fmt.Sprintf("sum by (namespace, exported_namespace, status) (increase(%s{ingress=%q}[%ds]))", ingressMetric, c.Ingress, int(window.Seconds()))
+	query := fmt.Sprintf("sum by (namespace, exported_namespace, service, status) (increase(%s{ingress=%q}[%ds]))", ingressMetric, c.Ingress, int(window.Seconds()))
 	got, _, _, err := i.api.Query(ctx, query, now)
 	if err != nil {
 		return 0, 0, fmt.Errorf("ask Prometheus for the error budget: %w", err)
@@ -181,7 +188,7 @@ func (i *Ingress) Budget(ctx context.Context, c rollout.Canary, window time.Dura
 		return 0, 0, fmt.Errorf("ask Prometheus for the error budget: answer is a %s, not a vector", got.Type())
 	}
 	for _, s := range vector {
-		if space(s.Metric) != c.Key.Namespace {
+		if space(s.Metric) != c.Key.Namespace || !isOf(s.Metric, c.Service) {
 			continue
 		}
 		requests += float64(s.Value)

@@ -60,12 +60,13 @@ func TestTheIngressIsASecondOpinion(t *testing.T) {
 	asked := sli
 	asked.Ingress = true
 	read := func(s int) *rollout.Opinion {
-		return meter.Read(t.Context(), at(s), r, rollout.Canary{}, book, asked).Ingress
+		return meter.Read(t.Context(), at(s), r, rollout.Canary{Service: "shop"}, book, asked).Ingress
 	}
 	const (
-		primary    = `"namespace":"demo","canary":"","status":"200"`
+		primary    = `"namespace":"demo","canary":"","status":"200","service":"shop"`
 		canary     = `"namespace":"demo","canary":"demo-shop-canary-80","status":"200"`
 		canaryBad  = `"namespace":"demo","canary":"demo-shop-canary-80","status":"502"`
+		other      = `"namespace":"demo","canary":"","status":"500","service":"admin"`
 		elsewhere  = `"namespace":"other","canary":"","status":"500"`
 		byOperator = `"namespace":"ingress-nginx","exported_namespace":"demo","canary":"","status":"200"`
 	)
@@ -81,7 +82,7 @@ func TestTheIngressIsASecondOpinion(t *testing.T) {
 		t.Fatalf("a sample from before the first traffic was counted: %+v", o)
 	}
 	// A 502 of a kind that was never seen before is a new series, and all of it counts.
-	p.set(at(10), map[string]float64{primary: 1190, canary: 79, canaryBad: 11, elsewhere: 500, byOperator: 10, `"namespace":"demo","canary":"c","status":"504"`: 3})
+	p.set(at(10), map[string]float64{primary: 1190, canary: 79, canaryBad: 11, elsewhere: 500, other: 77, byOperator: 10, `"namespace":"demo","canary":"c","status":"504"`: 3})
 	o := read(12)
 	if o.Canary != (rollout.Counts{Good: 8, Bad: 5}) || o.Primary != (rollout.Counts{Good: 100}) || o.Age != 2*time.Second {
 		t.Fatalf("got %+v", o)
@@ -118,7 +119,7 @@ func TestWithoutAFirstLookBeforeTrafficCountingStartsLate(t *testing.T) {
 	began := time.Unix(1_790_000_000, 0)
 	r := rollout.Rollout{ID: "a", Canary: rollout.Key{Namespace: "demo"}, Ingress: "shop", StartedAt: began, FirstTrafficAt: began}
 	p.set(began.Add(30*time.Second), map[string]float64{`"namespace":"demo","canary":"c","status":"500"`: 400})
-	if o := ingress.read(t.Context(), began.Add(30*time.Second), r, rollout.Book{}, is2xx); o.Canary.Total() != 0 {
+	if o := ingress.read(t.Context(), began.Add(30*time.Second), r, "shop", rollout.Book{}, is2xx); o.Canary.Total() != 0 {
 		t.Errorf("counted %+v, which may be of a release before", o.Canary)
 	}
 }

@@ -2,9 +2,11 @@
 package kube
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sort"
 	"strconv"
 
@@ -16,12 +18,12 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/dynamic/dynamicinformer"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	appslisters "k8s.io/client-go/listers/apps/v1"
-	corelisters "k8s.io/client-go/listers/core/v1"
 	netlisters "k8s.io/client-go/listers/networking/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
@@ -47,8 +49,8 @@ type Cluster struct {
 	synced   []cache.InformerSynced
 	canaries cache.GenericLister
 	deploys  appslisters.DeploymentLister
-	sets     appslisters.ReplicaSetLister
-	pods     corelisters.PodLister
+	sets     cache.Indexer // by owner
+	pods     cache.Indexer // by owner
 	ingress  netlisters.IngressLister
 }
 
@@ -86,13 +88,49 @@ func New(cfg *rest.Config) (*Cluster, error) {
 	canaries := c.dynamic.ForResource(canaryResource())
 	deploys, sets := c.core.Apps().V1().Deployments(), c.core.Apps().V1().ReplicaSets()
 	pods, ingress := c.core.Core().V1().Pods(), c.core.Networking().V1().Ingresses()
-	c.canaries, c.deploys, c.sets, c.pods, c.ingress = canaries.Lister(), deploys.Lister(), sets.Lister(), pods.Lister(), ingress.Lister()
+	c.canaries, c.deploys, c.ingress = canaries.Lister(), deploys.Lister(), ingress.Lister()
+	for _, i := range []cache.SharedIndexInformer{sets.Informer(), pods.Informer()} {
+		if err := i.AddIndexers(cache.Indexers{byOwner: owner}); err != nil {
+			return nil, fmt.Errorf("index the cluster's objects: %w", err)
+		}
+	}
+	c.sets, c.pods = sets.Informer().GetIndexer(), pods.Informer().GetIndexer()
 	for _, i := range []interface {
 		Informer() cache.SharedIndexInformer
 	}{canaries, deploys, sets, pods, ingress} {
 		c.synced = append(c.synced, i.Informer().HasSynced)
 	}
 	return c, nil
+}
+
+// byOwner is the index of objects by the UID of their controller. Without it every Canary would be looked for among all
+// pods of its namespace, every second.
+const byOwner = "owner"
+
+func owner(obj any) ([]string, error) {
+	m, err := meta.Accessor(obj)
+	if err != nil {
+		return nil, fmt.Errorf("index an object: %w", err)
+	}
+	if ref := metav1.GetControllerOf(m); ref != nil {
+		return []string{string(ref.UID)}, nil
+	}
+	return nil, nil
+}
+
+// owned are the objects of one kind whose controller has the UID.
+func owned[T any](index cache.Indexer, uid types.UID) ([]T, error) {
+	objects, err := index.ByIndex(byOwner, string(uid))
+	if err != nil {
+		return nil, fmt.Errorf("list what %s owns: %w", uid, err)
+	}
+	var all []T
+	for _, o := range objects {
+		if one, ok := o.(T); ok {
+			all = append(all, one)
+		}
+	}
+	return all, nil
 }
 
 func canaryResource() schema.GroupVersionResource {
@@ -173,6 +211,7 @@ func (c *Cluster) read(o map[string]any) (rollout.Canary, error) {
 	}
 	if nginx(o) {
 		canary.Ingress = text(o, "spec", "ingressRef", "name")
+		canary.Service = cmp.Or(text(o, "spec", "service", "name"), target)
 	}
 	canary.Next = nextWeight(o, canary.Weight)
 	var revisionPods, stablePods []rollout.Pod
@@ -206,38 +245,34 @@ func (c *Cluster) version(ns, name string, track rollout.Track) (rollout.Revisio
 	if err != nil {
 		return rollout.Revision{}, nil, fmt.Errorf("read deployment %s: %w", name, err)
 	}
-	rev, err := c.revision(d)
+	sets, err := owned[*appsv1.ReplicaSet](c.sets, d.UID)
 	if err != nil {
 		return rollout.Revision{}, nil, err
 	}
-	selector, err := metav1.LabelSelectorAsSelector(d.Spec.Selector)
-	if err != nil {
-		return rollout.Revision{}, nil, fmt.Errorf("selector of deployment %s: %w", name, err)
-	}
-	list, err := c.pods.Pods(ns).List(selector)
-	if err != nil {
-		return rollout.Revision{}, nil, fmt.Errorf("list pods of %s: %w", name, err)
-	}
 	var pods []rollout.Pod
-	for _, p := range list {
-		if p.Status.Phase == corev1.PodPending || p.Status.Phase == corev1.PodRunning {
-			pods = append(pods, pod(p, track))
+	for _, rs := range sets {
+		list, err := owned[*corev1.Pod](c.pods, rs.UID)
+		if err != nil {
+			return rollout.Revision{}, nil, err
+		}
+		for _, p := range list {
+			if p.Status.Phase == corev1.PodPending || p.Status.Phase == corev1.PodRunning {
+				pods = append(pods, pod(p, track))
+			}
 		}
 	}
-	return rev, pods, nil
+	// The cache has no order, and two ticks must not differ in it.
+	slices.SortFunc(pods, func(a, b rollout.Pod) int { return cmp.Compare(a.Name, b.Name) })
+	return revision(d, sets), pods, nil
 }
 
 // revision is the Deployment's newest ReplicaSet; the zero Revision while the Deployment controller has not made it yet.
-func (c *Cluster) revision(d *appsv1.Deployment) (rollout.Revision, error) {
+func revision(d *appsv1.Deployment, sets []*appsv1.ReplicaSet) rollout.Revision {
 	if d.Status.ObservedGeneration < d.Generation {
-		return rollout.Revision{}, nil
-	}
-	sets, err := c.sets.ReplicaSets(d.Namespace).List(labels.Everything())
-	if err != nil {
-		return rollout.Revision{}, fmt.Errorf("list replica sets of %s: %w", d.Name, err)
+		return rollout.Revision{}
 	}
 	for _, rs := range sets {
-		if metav1.IsControlledBy(rs, d) && rs.Annotations[revisionAnnotation] == d.Annotations[revisionAnnotation] {
+		if rs.Annotations[revisionAnnotation] == d.Annotations[revisionAnnotation] {
 			rev := rollout.Revision{
 				Hash:     rs.Labels[appsv1.DefaultDeploymentUniqueLabelKey],
 				DeployID: rs.Spec.Template.Annotations[deployIDAnnotation],
@@ -246,15 +281,16 @@ func (c *Cluster) revision(d *appsv1.Deployment) (rollout.Revision, error) {
 			if containers := rs.Spec.Template.Spec.Containers; len(containers) > 0 {
 				rev.Image = containers[0].Image
 			}
-			return rev, nil
+			return rev
 		}
 	}
-	return rollout.Revision{}, nil
+	return rollout.Revision{}
 }
 
 // policyName is the policy that the Canary's own hooks name in their metadata.
 func policyName(o map[string]any) string {
-	hooks, _, _ := unstructured.NestedSlice(o, "spec", "analysis", "webhooks")
+	found, _, _ := unstructured.NestedFieldNoCopy(o, "spec", "analysis", "webhooks")
+	hooks, _ := found.([]any)
 	for _, h := range hooks {
 		hook, ok := h.(map[string]any)
 		if !ok {

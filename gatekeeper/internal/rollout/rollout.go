@@ -121,6 +121,8 @@ type Canary struct {
 	Policy string
 	// Ingress is the ingress that splits the traffic, "" when something else does (Gateway API).
 	Ingress string
+	// Service is the backend in it that users ask for, as the ingress controller's metrics call it.
+	Service string
 	// Interval is how often Flagger looks at the Canary.
 	Interval time.Duration
 	// LeftAt is the canary weight in the Canary's own status. With phase Failed it is over 0 only when a promotion broke

@@ -103,12 +103,12 @@ func Prepare(ctx context.Context, cfg Config) (*Bench, error) {
 	return b, nil
 }
 
-// Run measures what names list, all of it for none: load, truth, app.
+// Run measures what names list, all of it for none: load, truth, app, canaries.
 func (b *Bench) Run(ctx context.Context, names []string) (Report, error) {
 	parts := []struct {
 		name string
 		run  func(context.Context) ([]Table, error)
-	}{{"load", b.load}, {"truth", b.truth}, {"app", b.service}}
+	}{{"load", b.load}, {"truth", b.truth}, {"app", b.service}, {"canaries", b.canaries}}
 	report := Report{Machine: machine(), Rounds: b.Rounds, Notes: b.notes}
 	for _, part := range parts {
 		if len(names) > 0 && !slices.Contains(names, part.name) {
@@ -121,7 +121,7 @@ func (b *Bench) Run(ctx context.Context, names []string) (Report, error) {
 		report.Tables = append(report.Tables, tables...)
 	}
 	if len(report.Tables) == 0 {
-		return report, errors.New("there is nothing of that name to measure; choose from load, truth, app")
+		return report, errors.New("there is nothing of that name to measure; choose from load, truth, app, canaries")
 	}
 	return report, nil
 }
