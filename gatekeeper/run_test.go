@@ -30,8 +30,10 @@ func TestCommands(t *testing.T) {
 	}{
 		"version":                              {[]string{"version"}, "gatekeeper dev (none)", ""},
 		"help":                                 {[]string{"--help"}, "policy check", ""},
-		"a good policy is read back":           {[]string{"policy", "check", good}, "policy careful: objective 99.5 %", ""},
-		"a bad policy is shown":                {[]string{"policy", "check", bad}, "", "objektive"},
+		"a good policy is read back":           {[]string{"policy", "check", good}, "stays 2m at the first weight, 1m at each later one", ""},
+		"a good policy as a whole document":    {[]string{"policy", "check", "--output", "json", good}, `"maxHold": "30m"`, ""},
+		"the schema of policies":               {[]string{"policy", "schema"}, `"title": "gatekeeper policy"`, ""},
+		"a bad policy is shown":                {[]string{"policy", "check", bad}, "", "bad.yaml:2: unknown field \"objektive\""},
 		"a policy file that is not there":      {[]string{"policy", "check", dir + "/none.yaml"}, "", "none.yaml"},
 		"a URL that answers":                   {[]string{"check", up.URL}, "200 OK", ""},
 		"a URL that says no":                   {[]string{"check", down.URL}, "", "404"},

@@ -1,9 +1,7 @@
+// Package policy says what should happen to a rollout: from rules, the rollout so far and the time it gives a verdict with reasons.
 package policy
 
 import (
-	"fmt"
-	"slices"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -21,7 +19,7 @@ type Rules struct {
 	Baseline   Baseline
 	Latency    *Latency // nil: not judged
 	Budget     *Budget  // nil: no gate
-	Gates      Gates
+	Gates      GateRules
 	Brake      Brake
 }
 
@@ -138,8 +136,8 @@ const (
 	BrakeAlways Brake = "always"
 )
 
-// Gates are what people and calendars control.
-type Gates struct {
+// GateRules are what people and calendars control.
+type GateRules struct {
 	Approval    Approval
 	ApprovalTTL time.Duration // how long an approval holds; 0: as long as the rollout
 	Freeze      []Freeze
@@ -188,54 +186,22 @@ func (s Set) For(name string) Rules {
 	return s["default"]
 }
 
-// Default is the policy of a Canary that names none: requirements 4 and 5 in numbers.
+// Default is the policy of a Canary that names none: requirements 4 and 5 in numbers, and the verdict's own defaults
+// (verdict.md §2).
 func Default() Rules {
 	return Rules{
-		Name:     "default",
-		SLO:      SLO{Objective: 99.5, Good: []string{"2xx"}},
-		FailFast: FailFast{ErrorRate: 2, Within: 5 * time.Minute},
-		Bake:     Bake{First: 5 * time.Minute, Step: time.Minute},
-		Evidence: Evidence{MinRequests: 300, MaxHold: 30 * time.Minute},
+		Name:       "default",
+		SLO:        SLO{Objective: 99.5, Good: []string{"2xx"}},
+		Metrics:    Metrics{Requests: "http_requests_total", Status: "status", Duration: "http_request_duration_seconds"},
+		FailFast:   FailFast{ErrorRate: 2, Within: 5 * time.Minute, Mode: Literal},
+		Bake:       Bake{First: 5 * time.Minute, Step: time.Minute},
+		Evidence:   Evidence{MinRequests: 300, OnTooLittle: HoldOn, MaxHold: 30 * time.Minute},
+		Confidence: Confidence{FalseRollback: 1, Block: 2 * time.Second, Dispersion: 1},
+		Ramp:       Ramp{RiskBurn: 2, Miss: 5},
+		Baseline:   Baseline{Margin: 0.5},
+		Gates:      GateRules{Approval: ApproveNothing, InFlight: Unlimited},
+		Brake:      BrakeOff,
 	}
-}
-
-// Validate names the first field that is out of its range.
-func (r Rules) Validate() error {
-	switch {
-	case r.Name == "":
-		return fmt.Errorf("name: missing; Canaries choose a policy by it")
-	case !(r.SLO.Objective > 0 && r.SLO.Objective <= 100):
-		return fmt.Errorf("slo.objective: %v is not a percentage over 0 and up to 100", r.SLO.Objective)
-	case len(r.SLO.Good) == 0:
-		return fmt.Errorf("slo.good: empty, so every response would be an error; name classes or codes, for example [2xx]")
-	case !(r.FailFast.ErrorRate > 0 && r.FailFast.ErrorRate < 100):
-		return fmt.Errorf("failFast.errorRate: %v is not a percentage between 0 and 100", r.FailFast.ErrorRate)
-	case r.FailFast.Within <= 0:
-		return fmt.Errorf("failFast.within: %v is not a positive duration", r.FailFast.Within)
-	case r.Bake.First < 0 || r.Bake.Step < 0:
-		return fmt.Errorf("bake: a bake time can not be negative")
-	case r.Evidence.MinRequests == 0:
-		return fmt.Errorf("evidence.minRequests: 0 would judge a canary that served nothing; use at least 1")
-	case r.Evidence.MaxHold <= 0:
-		return fmt.Errorf("evidence.maxHold: %v is not a positive duration", r.Evidence.MaxHold)
-	}
-	for _, g := range r.SLO.Good {
-		if !validStatus(g) {
-			return fmt.Errorf("slo.good: %q is neither a class (2xx) nor a status code (204)", g)
-		}
-	}
-	return nil
-}
-
-func validStatus(s string) bool {
-	if len(s) != 3 || s[0] < '1' || s[0] > '5' {
-		return false
-	}
-	if s[1:] == "xx" {
-		return true
-	}
-	_, err := strconv.Atoi(s)
-	return err == nil
 }
 
 // IsGood reports whether a response with this status code counts as good by the SLI.

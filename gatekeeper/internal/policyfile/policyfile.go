@@ -2,73 +2,121 @@
 package policyfile
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
-	"time"
+	"reflect"
+	"strings"
 
 	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
 
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/policy"
 )
 
-// document is the YAML form of policy.Rules. Fields that are left out keep the default policy's values.
-type document struct {
-	Name string `yaml:"name"`
-	SLO  struct {
-		Objective float64  `yaml:"objective"`
-		Good      []string `yaml:"good"`
-	} `yaml:"slo"`
-	FailFast struct {
-		ErrorRate float64  `yaml:"errorRate"`
-		Within    duration `yaml:"within"`
-	} `yaml:"failFast"`
-	Bake struct {
-		First duration `yaml:"first"`
-		Step  duration `yaml:"step"`
-	} `yaml:"bake"`
-	Evidence struct {
-		MinRequests uint64   `yaml:"minRequests"`
-		MaxHold     duration `yaml:"maxHold"`
-	} `yaml:"evidence"`
-}
+// Parse is ParseFile for text that has no file: its errors begin with "line:".
+func Parse(text []byte) (policy.Rules, error) { return ParseFile("line", text) }
 
-// duration is a time.Duration whose parse error says what was written: the YAML library's own says neither field nor line.
-type duration time.Duration
-
-// UnmarshalYAML reads a Go duration such as 90s or 5m.
-func (d *duration) UnmarshalYAML(text []byte) error {
-	var s string
-	if err := yaml.Unmarshal(text, &s); err != nil {
-		return fmt.Errorf("%s is not a duration such as 90s or 5m", text)
-	}
-	parsed, err := time.ParseDuration(s)
+// ParseFile reads one document. What it leaves out keeps the default policy's value. Unknown fields, wrong types and values
+// out of range are errors that begin with "file:line: ", one line each; all values out of range are named at once.
+func ParseFile(file string, text []byte) (policy.Rules, error) {
+	tree, err := parser.ParseBytes(text, 0)
 	if err != nil {
-		return fmt.Errorf("%q is not a duration such as 90s or 5m", s)
+		return policy.Rules{}, located(file, err)
 	}
-	*d = duration(parsed)
-	return nil
+	for i, doc := range tree.Docs {
+		if i > 0 && doc.Body != nil {
+			return policy.Rules{}, fmt.Errorf("%s:%d: a second document; write one policy per file", file, doc.Body.GetToken().Position.Line)
+		}
+	}
+	base := policy.Default()
+	base.Name = ""
+	d := fromRules(base)
+	if err := yaml.UnmarshalWithOptions(text, &d, yaml.Strict()); err != nil {
+		return policy.Rules{}, located(file, err)
+	}
+	rules := d.rules()
+	return rules, outOfRange(file, tree, rules.Validate())
 }
 
-// Parse reads one document. Unknown fields, wrong types and values out of range are errors; the first two say where.
-func Parse(text []byte) (policy.Rules, error) {
-	base := policy.Default()
-	var d document
-	d.SLO.Objective, d.SLO.Good = base.SLO.Objective, base.SLO.Good
-	d.FailFast.ErrorRate, d.FailFast.Within = base.FailFast.ErrorRate, duration(base.FailFast.Within)
-	d.Bake.First, d.Bake.Step = duration(base.Bake.First), duration(base.Bake.Step)
-	d.Evidence.MinRequests, d.Evidence.MaxHold = base.Evidence.MinRequests, duration(base.Evidence.MaxHold)
-	if err := yaml.UnmarshalWithOptions(text, &d, yaml.Strict()); err != nil {
-		return policy.Rules{}, errors.New(yaml.FormatError(err, false, true))
+// located words an error of the YAML library for people who do not know Go's types.
+func located(file string, err error) error {
+	var at yaml.Error
+	if !errors.As(err, &at) || at.GetToken() == nil {
+		return fmt.Errorf("%s: %w", file, err)
 	}
-	rules := policy.Rules{
-		Name:     d.Name,
-		SLO:      policy.SLO(d.SLO),
-		FailFast: policy.FailFast{ErrorRate: d.FailFast.ErrorRate, Within: time.Duration(d.FailFast.Within)},
-		Bake:     policy.Bake{First: time.Duration(d.Bake.First), Step: time.Duration(d.Bake.Step)},
-		Evidence: policy.Evidence{MinRequests: d.Evidence.MinRequests, MaxHold: time.Duration(d.Evidence.MaxHold)},
+	message := at.GetMessage()
+	var wrongType *yaml.TypeError
+	var unknown *yaml.UnknownFieldError
+	var overflow *yaml.OverflowError
+	var shape *yaml.UnexpectedNodeTypeError
+	switch {
+	case errors.As(err, &wrongType):
+		message = fmt.Sprintf("%q is not %s", at.GetToken().Value, kindWord(wrongType.DstType))
+	case errors.As(err, &overflow):
+		message = fmt.Sprintf("%s is not %s", overflow.SrcNum, kindWord(overflow.DstType))
+	case errors.As(err, &shape):
+		message = fmt.Sprintf("a %s stands where a %s is wanted", strings.ToLower(shape.Actual.YAMLName()), strings.ToLower(shape.Expected.YAMLName()))
+	case errors.As(err, &unknown):
+		message += "; gatekeeper policy schema lists the fields"
 	}
-	return rules, rules.Validate()
+	return fmt.Errorf("%s:%d: %s", file, at.GetToken().Position.Line, message)
+}
+
+func kindWord(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.Float64:
+		return "a number"
+	case reflect.Uint64:
+		return "a whole number from 0 on"
+	case reflect.String:
+		return "text"
+	case reflect.Slice:
+		return "a list"
+	default:
+		return "a block of fields"
+	}
+}
+
+// outOfRange gives each error of policy.Rules.Validate the line of its field, or of the nearest block around it that the
+// document has.
+func outOfRange(file string, tree *ast.File, err error) error {
+	if err == nil {
+		return nil
+	}
+	var all []error
+	for _, one := range err.(interface{ Unwrap() []error }).Unwrap() {
+		line := 1
+		var field policy.FieldError
+		if errors.As(one, &field) {
+			line = lineOf(tree, field.Field)
+		}
+		all = append(all, fmt.Errorf("%s:%d: %w", file, line, one))
+	}
+	return errors.Join(all...)
+}
+
+func lineOf(tree *ast.File, field string) int {
+	for field != "" {
+		if path, err := yaml.PathString("$." + field); err == nil {
+			if node, err := path.FilterFile(tree); err == nil && node != nil {
+				return node.GetToken().Position.Line
+			}
+		}
+		field = field[:max(strings.LastIndexAny(field, ".["), 0)]
+	}
+	return 1
+}
+
+// JSON writes the whole document that rules stand for, with what it left out, indented.
+func JSON(rules policy.Rules) ([]byte, error) {
+	text, err := json.MarshalIndent(fromRules(rules), "", "  ")
+	if err != nil {
+		return nil, fmt.Errorf("write policy %s: %w", rules.Name, err)
+	}
+	return append(text, '\n'), nil
 }
 
 // Load reads every *.yaml file of a folder, by the policies' names. A policy named default is added when no file has
@@ -85,9 +133,9 @@ func Load(folder fs.FS) (policy.Set, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read policy: %w", err)
 		}
-		rules, err := Parse(text)
+		rules, err := ParseFile(file, text)
 		if err != nil {
-			return nil, fmt.Errorf("policy file %s: %w", file, err)
+			return nil, fmt.Errorf("policy file %w", err)
 		}
 		if other, taken := from[rules.Name]; taken {
 			return nil, fmt.Errorf("policy file %s: name %q is already used by %s", file, rules.Name, other)
