@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/fatih/color"
 	"github.com/mattn/go-isatty"
@@ -90,7 +91,7 @@ func (c doctorCmd) Run(ctx context.Context, s streams) error {
 	}
 	c.measure(ctx, reader, patients)
 
-	var all []examined
+	all := []examined{}
 	for _, p := range patients {
 		all = append(all, examined{rollout.Key{Namespace: p.Namespace(), Name: p.Name()}, p.Policy(), doctor.Examine(p)})
 	}
@@ -238,9 +239,9 @@ func (c doctorCmd) print(out io.Writer, all []examined) error {
 	for _, e := range all {
 		fmt.Fprintf(out, "%s, policy %s: %s\n", e.Canary, e.Policy, tally(e.Findings))
 		for _, f := range e.Findings {
-			fmt.Fprintf(out, "\n%s %s  %s\n      %s\n", paint(f.Severity), f.ID, f.Where, f.Says)
+			fmt.Fprintf(out, "\n%s %s  %s\n      %s\n", paint(f.Severity), f.ID, printable(f.Where), printable(f.Says))
 			if f.Change != "" {
-				fmt.Fprintf(out, "      Change: %s.\n", f.Change)
+				fmt.Fprintf(out, "      Change: %s.\n", printable(f.Change))
 			}
 			fmt.Fprintf(out, "      (%s)\n", f.Source)
 		}
@@ -250,6 +251,16 @@ func (c doctorCmd) print(out io.Writer, all []examined) error {
 		fmt.Fprintln(out, "there is no Canary in the cluster")
 	}
 	return nil
+}
+
+// printable keeps what people wrote into objects from steering the terminal.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return ' '
+	}, s)
 }
 
 // painter gives a severity its width and, on a terminal, its colour.

@@ -22,7 +22,7 @@ func cluster(t *testing.T, canaries string) (kubeconfig string) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		switch r.URL.Path {
-		case "/apis/flagger.app/v1beta1/canaries":
+		case "/apis/flagger.app/v1beta1/canaries", "/apis/flagger.app/v1beta1/namespaces/demo/canaries":
 			fmt.Fprintf(w, `{"apiVersion":"flagger.app/v1beta1","kind":"CanaryList","items":[%s]}`, canaries)
 		case "/apis/apps/v1/namespaces/demo/deployments/podinfo-primary":
 			fmt.Fprint(w, `{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"namespace":"demo","name":"podinfo-primary"},"status":{"availableReplicas":1}}`)
@@ -42,7 +42,7 @@ func cluster(t *testing.T, canaries string) (kubeconfig string) {
 
 const sick = `{"apiVersion":"flagger.app/v1beta1","kind":"Canary","metadata":{"namespace":"demo","name":"podinfo"},
 	"spec":{"provider":"nginx","targetRef":{"kind":"Deployment","name":"podinfo"},"analysis":{"interval":"10s","threshold":10,"stepWeights":[10,50],
-	"webhooks":[{"name":"abort","type":"rollback","url":"http://gatekeeper:8080/healthz","metadata":{"policy":"careful"}}]}},"status":{"phase":"Succeeded"}}`
+	"webhooks":[{"name":"ab\u001bort","type":"rollback","url":"http://gatekeeper:8080/healthz","metadata":{"policy":"careful"}}]}},"status":{"phase":"Succeeded"}}`
 
 func TestDoctor(t *testing.T) {
 	config := cluster(t, sick)
@@ -65,7 +65,7 @@ func TestDoctor(t *testing.T) {
 		err  string
 		code int
 	}{
-		"errors end it with 3":                 {[]string{"demo/podinfo"}, []string{"demo/podinfo, policy careful: ", "error rollback-url  Canary spec.analysis.webhooks[0] (abort).url", "Change: let the URL end in /hooks/v1/rollback.", "traffic-unknown"}, "errors in 1 Canaries", 3},
+		"errors end it with 3":                 {[]string{"demo/podinfo"}, []string{"demo/podinfo, policy careful: ", "error rollback-url  Canary spec.analysis.webhooks[0] (ab ort).url", "Change: let the URL end in /hooks/v1/rollback.", "traffic-unknown"}, "errors in 1 Canaries", 3},
 		"all Canaries without a name":          {nil, []string{"demo/podinfo"}, "errors in 1 Canaries", 3},
 		"a policy that is known":               {[]string{"--policies", policies}, []string{"policy careful"}, "errors", 3},
 		"a gatekeeper that does not answer":    {[]string{"--gatekeeper-url", down.URL}, []string{"gatekeeper-silent"}, "errors", 3},

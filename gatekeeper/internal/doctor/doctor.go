@@ -41,7 +41,7 @@ type Patient struct {
 	Ingress, CanaryIngress              Object
 	Templates, AlertProviders           map[string]Object // those that the Canary names, by namespace/name
 	Autoscalers                         []Object          // of the namespace
-	Others                              []Object          // all Canaries of the cluster
+	Others                              []Object          // Canaries, at least those of the namespace
 	Unread                              map[string]string // kind to why it could not be read
 
 	Now      time.Time

@@ -33,7 +33,8 @@ type Forecast struct {
 	Needed     float64       // rate of the whole service with which a release takes half an hour; 0: no load does
 }
 
-// Detection is when a canary is rolled back at the first weight, if ErrorRate percent of its requests fail.
+// Detection is when a canary is rolled back at the first weight, if ErrorRate percent of its requests fail, which is more
+// than the objective allows.
 type Detection struct {
 	ErrorRate float64
 	After     time.Duration // 0: not within a day
@@ -50,6 +51,9 @@ func Predict(rules policy.Rules, weights []int, interval time.Duration, rate flo
 	_, f.Fastest = course(rules, weights, interval, topRate)
 	f.Needed = neededRate(rules, weights, interval)
 	for _, percent := range []float64{1, 2, 5, 20} {
+		if percent <= 100*allowed(rules) {
+			continue // that much is promised
+		}
 		f.Detect = append(f.Detect, detect(rules, f.CanaryRate, percent))
 	}
 	return f
@@ -162,7 +166,9 @@ func (f Forecast) Text() string {
 	if f.Whole > 0 {
 		fmt.Fprintf(&s, ", a whole clean release %s", rough(f.Whole))
 	}
-	s.WriteString(". A canary that fails ")
+	if len(f.Detect) > 0 {
+		s.WriteString(". A canary that fails ")
+	}
 	for i, d := range f.Detect {
 		if i > 0 {
 			s.WriteString(", ")

@@ -87,6 +87,14 @@ func TestPredictAtTheEdges(t *testing.T) {
 	}
 }
 
+func TestOnlyWhatBreaksThePromiseIsToBeFound(t *testing.T) {
+	lax := rules()
+	lax.SLO.Objective = 98
+	if f := Predict(lax, []int{10}, 10*time.Second, 100); len(f.Detect) != 2 || f.Detect[0].ErrorRate != 5 {
+		t.Errorf("with an objective of 98 %%: %+v", f.Detect)
+	}
+}
+
 func TestTheServicesRateIsThatOfBothVersions(t *testing.T) {
 	p := healthy(t)
 	set(p.CanaryIngress, "50", "metadata", "annotations", weightKey)

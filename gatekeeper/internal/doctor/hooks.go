@@ -32,7 +32,7 @@ func (p Patient) hooks() (all []hook) {
 
 // asks is the hook type that a URL of the gatekeeper stands for, "" for any other URL.
 func (h hook) asks() string {
-	if last, ours := strings.CutPrefix(h.path, "/hooks/v1/"); ours && slices.Contains(append(deciding(), recording()...), last) {
+	if _, last, ours := strings.Cut(h.path, "/hooks/v1/"); ours && slices.Contains(append(deciding(), recording()...), last) {
 		return last
 	}
 	return ""

@@ -54,7 +54,8 @@ func nextWeight(o map[string]any, weight int) int {
 
 // weights are the elements of stepWeights that are numbers.
 func weights(o map[string]any) (list []int) {
-	elements, _, _ := unstructured.NestedSlice(o, "spec", "analysis", "stepWeights")
+	found, _, _ := unstructured.NestedFieldNoCopy(o, "spec", "analysis", "stepWeights")
+	elements, _ := found.([]any)
 	for _, e := range elements {
 		if n, ok := e.(int64); ok {
 			list = append(list, int(n))

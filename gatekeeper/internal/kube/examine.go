@@ -47,10 +47,11 @@ func NewReader(cfg *rest.Config) (*Reader, error) {
 	return &Reader{live, client}, nil
 }
 
-// Patients reads all Canaries of the cluster, or the one that key names, with what belongs to each. What can not be read
-// is noted in the patient; only Canaries that can not be listed, and one that is not there, are errors.
+// Patients reads all Canaries of the cluster, or the one that key names, with what belongs to each and the Canaries beside
+// it. What can not be read is noted in the patient; only Canaries that can not be listed, and one that is not there, are
+// errors.
 func (r *Reader) Patients(ctx context.Context, key rollout.Key, now time.Time) ([]doctor.Patient, error) {
-	list, err := r.live.Resource(canaryResource()).List(ctx, metav1.ListOptions{})
+	list, err := r.live.Resource(canaryResource()).Namespace(key.Namespace).List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return nil, fmt.Errorf("list canaries: %w", err)
 	}
