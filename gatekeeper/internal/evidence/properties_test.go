@@ -194,9 +194,11 @@ func TestBoundsHoldTheRateBetweenThem(t *testing.T) {
 		if Upper(k, n+1, .05, phi) > high {
 			t.Fatal("the upper bound rises with a success more")
 		}
-		allowed := AllowedWeight(high, 2, .005)
-		if allowed <= 0 || allowed > 1 || allowed < 1 && math.Abs(allowed*high-.01) > 1e-12 {
-			t.Fatalf("with the rate at most %v, weight %v is allowed", high, allowed)
+		if got, want := AllowedWeight(high, 2, .005), min(1, .01/high); math.Abs(got-want) > 1e-12 {
+			t.Fatalf("with the rate at most %v, weight %v is allowed, want %v", high, got, want)
+		}
+		if got, want := [2]float64{low, high}, [2]float64{Lower(k/phi, n/phi, .025, 1), Upper(k/phi, n/phi, .05, 1)}; got != want {
+			t.Fatalf("errors in clusters of %v bound the rate to %v, that part of the counts to %v", phi, got, want)
 		}
 	})
 }
@@ -241,7 +243,7 @@ func TestCapThrowsAwayAndNothingElse(t *testing.T) {
 		limit := rapid.Float64Range(1, 5000).Draw(t, "limit")
 		for _, p := range []Process{c.SLO, c.Compare, c.Primary} {
 			capped := p.Cap(limit)
-			if capped.LogE() > p.LogE()+1e-9 || capped.LogE() > math.Log(limit)+1e-9 {
+			if want := min(p.LogE(), math.Log(limit)); math.Abs(capped.LogE()-want) > 1e-9 {
 				t.Fatalf("Cap(%v) made %v of %v", limit, capped.LogE(), p.LogE())
 			}
 			if cash := p.cash(); cash < -1e-12 || cash > 1 || math.Exp(p.LogE()) < cash-1e-9 {
@@ -249,6 +251,72 @@ func TestCapThrowsAwayAndNothingElse(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A block at exactly the allowed share is worth 1, so all that is staked, and what is not, must add up to 1 at any time.
+func TestStakesAndCashAddUpToOne(t *testing.T) {
+	for _, first := range []time.Duration{0, 29 * time.Second, 30 * time.Second, 10 * time.Minute, 59*time.Minute + 30*time.Second, time.Hour, 5 * time.Hour} {
+		for _, second := range []time.Duration{0, 29 * time.Second, 30 * time.Second, 59*time.Minute + 30*time.Second, time.Hour} {
+			p := Process{}.Observe(first, 1, 200, .005).Observe(first+second, 1, 200, .005)
+			if math.Abs(p.LogE()) > 1e-12 {
+				t.Errorf("blocks at %s and %s later: the evidence is %v, want none", first, second, p.LogE())
+			}
+			if want := 1 + min(120, int((first+second)/(30*time.Second))); p.Stakes != want {
+				t.Errorf("blocks at %s and %s later: %d stakes, want %d", first, second, p.Stakes, want)
+			}
+		}
+	}
+}
+
+// What was staked at the start is lost by good traffic; a version that turns bad is found by the later stakes.
+func TestLaterStakesFindAVersionThatTurnsBad(t *testing.T) {
+	var once, again Process
+	for i := range 300 {
+		at := time.Duration(i) * 2 * time.Second
+		once, again = once.Observe(0, 0, 200, .005), again.Observe(at, 0, 200, .005)
+	}
+	for i := range 15 {
+		at := 10*time.Minute + time.Duration(i)*2*time.Second
+		once, again = once.Observe(0, 10, 200, .005), again.Observe(at, 10, 200, .005)
+	}
+	if again.LogE() < math.Log(200) || once.LogE() > math.Log(200) {
+		t.Errorf("after half a minute the evidence is %v, without later stakes %v; only the first may cross", again.LogE(), once.LogE())
+	}
+}
+
+// With all traffic on one side there is nothing to compare, and the other channels go on.
+func TestAnEmptySideFreezesComparingOnly(t *testing.T) {
+	before := Channels{}.Observe(limits(), Block{Canary: Counts{10, 1}, Primary: Counts{90, 1}})
+	for name, c := range map[string]struct{ canary, primary Counts }{
+		"no primary": {canary: Counts{100, 3}}, "no canary": {primary: Counts{100, 3}}, "nothing": {},
+	} {
+		after := before.Observe(limits(), Block{At: time.Minute, Canary: c.canary, Primary: c.primary})
+		want := Channels{
+			SLO:     before.SLO.Observe(time.Minute, c.canary.Bad, c.canary.Requests, .005),
+			Compare: before.Compare,
+			Primary: before.Primary.Observe(time.Minute, c.primary.Bad, c.primary.Requests, .005),
+		}
+		if after != want {
+			t.Errorf("%s: got %+v, want %+v", name, after, want)
+		}
+	}
+}
+
+// An outage of what both share is not held against the canary, and the primary recovers soon.
+func TestABreachOfThePrimarySparesTheCanary(t *testing.T) {
+	var c Channels
+	for i := range 30 {
+		c = c.Observe(limits(), Block{At: time.Duration(i) * 2 * time.Second, Canary: Counts{20, 2}, Primary: Counts{180, 18}})
+		if c.Breach(limits()) != (c.Primary.LogE() >= math.Log(200)) || c.Breach(limits()) && c.SLO.LogE() > 1e-9 {
+			t.Fatalf("block %d: breach is %t at %v, and the canary's evidence %v", i, c.Breach(limits()), c.Primary.LogE(), c.SLO.LogE())
+		}
+		if c.Primary.LogE() > math.Log(2000)+1e-9 {
+			t.Fatalf("block %d: the primary's evidence is %v, want at most that of 2000 : 1", i, c.Primary.LogE())
+		}
+	}
+	if !c.Breach(limits()) || c.Compare.LogE() > 1 {
+		t.Errorf("at the end breach is %t, and comparing says %v", c.Breach(limits()), c.Compare.LogE())
+	}
 }
 
 func TestComparingIsTheSameFromBothSides(t *testing.T) {

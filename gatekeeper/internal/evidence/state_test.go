@@ -113,6 +113,57 @@ func TestPollsWithoutNewsChangeNoEvidence(t *testing.T) {
 	})
 }
 
+// What is a quarter of a minute old counts half.
+func TestCountsFade(t *testing.T) {
+	s := State{}
+	for _, m := range []moment{
+		{5 * time.Second, Totals{}},
+		{10 * time.Second, Totals{
+			Canary: Counts{100, 8}, Primary: Counts{900, 80}, IngressCanary: Counts{50, 4}, IngressPrimary: Counts{400, 40},
+		}},
+		{25 * time.Second, Totals{
+			Canary: Counts{120, 10}, Primary: Counts{1000, 82}, IngressCanary: Counts{60, 5}, IngressPrimary: Counts{500, 44},
+		}},
+	} {
+		s = s.Observe(plan(), m.at, m.totals)
+	}
+	if want := (Lately{Counts{70, 6}, Counts{550, 42}}); s.Lately != want {
+		t.Errorf("lately the pods had %+v, want %+v", s.Lately, want)
+	}
+	if want := (Lately{Counts{35, 3}, Counts{300, 24}}); s.IngressLately != want {
+		t.Errorf("lately the ingress had %+v, want %+v", s.IngressLately, want)
+	}
+}
+
+func TestAnIncidentIsBothSides(t *testing.T) {
+	for _, c := range []struct {
+		name            string
+		canary, primary Counts
+		incident        bool
+	}{
+		{"both fail alike", Counts{100, 5}, Counts{900, 45}, true},
+		{"the canary a little more", Counts{1000, 9}, Counts{1000, 6}, true},
+		{"the canary twice as much", Counts{1000, 12}, Counts{1000, 6}, false},
+		{"the canary not at all", Counts{100, 0}, Counts{900, 45}, true},
+		{"the primary at its objective", Counts{1000, 9}, Counts{1000, 5}, false},
+		{"nothing fails", Counts{1000, 0}, Counts{1000, 0}, false},
+		{"no traffic", Counts{}, Counts{}, false},
+	} {
+		lately := Lately{c.canary, c.primary}
+		if got := lately.Incident(limits()); got != c.incident {
+			t.Errorf("%s: incident is %t", c.name, got)
+		}
+		against := Channels{SLO: Process{}.Observe(0, 5, 10, .005), Compare: Process{}.Observe(0, 5, 5, .1)}
+		want := against
+		if c.incident {
+			want.SLO = want.SLO.Cap(1)
+		}
+		if got := lately.spare(limits(), against); got != want {
+			t.Errorf("%s: the evidence is %v, want %v", c.name, got.SLO.LogE(), want.SLO.LogE())
+		}
+	}
+}
+
 // Once a block is over the bets are those of the channels on what was counted in it, each with its own limits.
 func TestABlockIsBetOnOnceAndWhole(t *testing.T) {
 	p := plan()
@@ -132,6 +183,20 @@ func TestABlockIsBetOnOnceAndWhole(t *testing.T) {
 	p.Ingress.Alpha = 0
 	if s := (State{}).Observe(p, 0, Totals{}).Observe(p, p.Block, Totals{IngressCanary: Counts{9, 9}}); s.Ingress != (Channels{}) {
 		t.Errorf("an ingress that is no source is weighed: %+v", s.Ingress)
+	}
+}
+
+func TestImpossibleTotalsAreNoBegin(t *testing.T) {
+	for name, c := range map[string]Counts{
+		"negative": {5, -1}, "more bad than there are": {5, 6}, "not a number": {math.NaN(), 0}, "infinite": {math.Inf(1), 0},
+	} {
+		for where, totals := range map[string]Totals{
+			"canary": {Canary: c}, "primary": {Primary: c}, "ingress, canary": {IngressCanary: c}, "ingress, primary": {IngressPrimary: c},
+		} {
+			if got := (State{}).Observe(plan(), time.Second, totals); !reflect.DeepEqual(got, State{Broken: true}) {
+				t.Errorf("%s, %s: the state is %+v", where, name, got)
+			}
+		}
 	}
 }
 
