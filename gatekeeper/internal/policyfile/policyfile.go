@@ -58,7 +58,7 @@ func located(file string, err error) error {
 	case errors.As(err, &overflow):
 		message = fmt.Sprintf("%s is not %s", overflow.SrcNum, kindWord(overflow.DstType))
 	case errors.As(err, &shape):
-		message = fmt.Sprintf("a %s stands where a %s is wanted", strings.ToLower(shape.Actual.YAMLName()), strings.ToLower(shape.Expected.YAMLName()))
+		message = fmt.Sprintf("%s stands where %s is wanted", shapeWord(shape.Actual), shapeWord(shape.Expected))
 	case errors.As(err, &unknown):
 		message += "; gatekeeper policy schema lists the fields"
 	}
@@ -71,12 +71,19 @@ func kindWord(t reflect.Type) string {
 		return "a number"
 	case reflect.Uint64:
 		return "a whole number from 0 on"
-	case reflect.String:
+	default:
 		return "text"
-	case reflect.Slice:
+	}
+}
+
+func shapeWord(t ast.NodeType) string {
+	switch t {
+	case ast.MappingType, ast.MappingValueType:
+		return "a block of fields"
+	case ast.SequenceType:
 		return "a list"
 	default:
-		return "a block of fields"
+		return "a single value"
 	}
 }
 
