@@ -138,6 +138,10 @@ func TestGates(t *testing.T) {
 			Others:   []rollout.Rollout{flowing("a", 60)},
 			Policies: Set{"default": {Gates: GateRules{Freeze: []Freeze{{From: "Thu 11:00", To: "Fri 12:00", Zone: "UTC"}}}}},
 		}, []string{"closed"}},
+		"one that is being promoted is not passed": {oneOf(OnePerSpace), me, Surroundings{
+			Others:   []rollout.Rollout{edited(waiting("a", 60), func(r *rollout.Rollout) { r.Phase = rollout.Promoting })},
+			Policies: Set{"default": {Gates: GateRules{Freeze: []Freeze{{From: "Thu 11:00", To: "Fri 12:00", Zone: "UTC"}}}}},
+		}, []string{"closed"}},
 		"one that depends on this is passed": {oneOf(OnePerSpace), me, Surroundings{
 			Others: []rollout.Rollout{waiting("a", 60)}, Policies: Set{"default": {Gates: GateRules{DependsOn: []string{"me"}}}},
 		}, []string{"open"}},
@@ -248,7 +252,7 @@ func crowd(t *rapid.T) ([]rollout.Rollout, Set) {
 	for _, name := range rapid.SliceOfNDistinct(rapid.SampledFrom(names), 1, 4, rapid.ID[string]).Draw(t, "names") {
 		r := waiting(name, rapid.IntRange(0, 2).Draw(t, "minutes"))
 		r.Policy = rapid.SampledFrom([]string{"p", "q", "r"}).Draw(t, "policy")
-		r.Phase = rapid.SampledFrom([]rollout.Phase{rollout.Waiting, rollout.Progressing, rollout.Succeeded}).Draw(t, "phase")
+		r.Phase = rapid.SampledFrom([]rollout.Phase{rollout.Waiting, rollout.Progressing, rollout.Promoting, rollout.Succeeded}).Draw(t, "phase")
 		crowd = append(crowd, r)
 	}
 	return crowd, set

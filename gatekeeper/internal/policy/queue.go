@@ -18,16 +18,18 @@ type queue struct {
 	now   time.Time
 }
 
-// rank puts rollouts with traffic first: no gate of a start holds them any more. Then come those that Flagger has let
-// start, then those that wait.
+// rank puts rollouts with traffic or past their analysis first: no gate of a start holds them any more. Then come those
+// that Flagger has let start, then those that wait.
 func rank(r rollout.Rollout) int {
-	if _, flows := r.Step(); flows {
+	_, flows := r.Step()
+	switch {
+	case flows || r.Phase.UnderWay() && !r.Phase.Analysed():
 		return 0
-	}
-	if r.Phase.UnderWay() && r.Phase != rollout.Waiting {
+	case r.Phase.UnderWay() && r.Phase != rollout.Waiting:
 		return 1
+	default:
+		return 2
 	}
-	return 2
 }
 
 // first are the open rollouts that go before r. All waiting follows this one order, so that of several exactly one is
