@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"regexp"
@@ -28,7 +29,7 @@ import (
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/rollout"
 )
 
-// doctorPause is between the two readings of which the traffic's rate is made.
+// doctorPause is between the two readings of which the traffic's rate is made, and what the gatekeeper has to answer in.
 const doctorPause = 5 * time.Second
 
 type doctorCmd struct {
@@ -67,10 +68,7 @@ func (c doctorCmd) Run(ctx context.Context, s streams) error {
 		if rules, err = policyfile.Load(os.DirFS(c.Policies)); err != nil {
 			return fmt.Errorf("load policies from %s: %w", c.Policies, err)
 		}
-		for name := range rules {
-			names = append(names, name)
-		}
-		slices.Sort(names)
+		names = slices.Sorted(maps.Keys(rules))
 	}
 	cfg, err := kube.Config(c.Kubeconfig)
 	if err != nil {
@@ -107,7 +105,7 @@ func (c doctorCmd) Run(ctx context.Context, s streams) error {
 		}
 	}
 	if errs > 0 {
-		return exitError{fmt.Errorf("%d errors in %d Canaries", errs, len(all)), 3}
+		return exitError{fmt.Errorf("errors found: %d, Canaries examined: %d", errs, len(all)), 3}
 	}
 	return nil
 }
@@ -117,18 +115,13 @@ func (c doctorCmd) askGatekeeper(ctx context.Context, patients []doctor.Patient)
 		return
 	}
 	trouble := ""
-	if err := ready(ctx, strings.TrimSuffix(c.GatekeeperURL, "/")+"/readyz"); err != nil {
+	check := checkCmd{URL: strings.TrimSuffix(c.GatekeeperURL, "/") + "/readyz", Timeout: doctorPause}
+	if err := check.Run(ctx, streams{io.Discard, io.Discard}); err != nil {
 		trouble = err.Error()
 	}
 	for i := range patients {
 		patients[i].GatekeeperURL, patients[i].GatekeeperTrouble = c.GatekeeperURL, trouble
 	}
-}
-
-func ready(ctx context.Context, address string) error {
-	ctx, cancel := context.WithTimeout(ctx, doctorPause)
-	defer cancel()
-	return checkCmd{URL: address, Timeout: doctorPause}.Run(ctx, streams{io.Discard, io.Discard})
 }
 
 // measure fills in the primaries' traffic. Without it the examination is worth as much, so trouble is only noted.

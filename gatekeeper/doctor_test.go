@@ -65,12 +65,12 @@ func TestDoctor(t *testing.T) {
 		err  string
 		code int
 	}{
-		"errors end it with 3":                 {[]string{"demo/podinfo"}, []string{"demo/podinfo, policy careful: ", "error rollback-url  Canary spec.analysis.webhooks[0] (ab ort).url", "Change: let the URL end in /hooks/v1/rollback.", "traffic-unknown"}, "errors in 1 Canaries", 3},
-		"all Canaries without a name":          {nil, []string{"demo/podinfo"}, "errors in 1 Canaries", 3},
-		"a policy that is known":               {[]string{"--policies", policies}, []string{"policy careful"}, "errors", 3},
-		"a gatekeeper that does not answer":    {[]string{"--gatekeeper-url", down.URL}, []string{"gatekeeper-silent"}, "errors", 3},
-		"the traffic from Prometheus":          {[]string{"--prometheus", prometheus.URL, "--policies", policies}, []string{"At 1.2 requests/s the canary gets 0.12/s at 10 %"}, "errors", 3},
-		"a Prometheus that does not answer":    {[]string{"--prometheus", down.URL}, []string{"traffic-unknown", "ask Prometheus"}, "errors", 3},
+		"errors end it with 3":                 {[]string{"demo/podinfo"}, []string{"demo/podinfo, policy careful: ", "error rollback-url  Canary spec.analysis.webhooks[0] (ab ort).url", "Change: let the URL end in /hooks/v1/rollback.", "traffic-unknown"}, "Canaries examined: 1", 3},
+		"all Canaries without a name":          {nil, []string{"demo/podinfo"}, "Canaries examined: 1", 3},
+		"a policy that is known":               {[]string{"--policies", policies}, []string{"policy careful"}, "errors found", 3},
+		"a gatekeeper that does not answer":    {[]string{"--gatekeeper-url", down.URL}, []string{"gatekeeper-silent"}, "errors found", 3},
+		"the traffic from Prometheus":          {[]string{"--prometheus", prometheus.URL, "--policies", policies}, []string{"At 1.2 requests/s the canary gets 0.12/s at 10 %"}, "errors found", 3},
+		"a Prometheus that does not answer":    {[]string{"--prometheus", down.URL}, []string{"traffic-unknown", "ask Prometheus"}, "errors found", 3},
 		"a Canary that is not there":           {[]string{"demo/none"}, nil, "unknown canary", 1},
 		"half a name":                          {[]string{"podinfo"}, nil, "namespace/name", 1},
 		"an output that is none":               {[]string{"--output", "xml"}, nil, "--output", 1},

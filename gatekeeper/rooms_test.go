@@ -37,7 +37,7 @@ var pure = map[string][]string{
 	"evidence": {"math", "slices", "time", "gonum.org/v1/gonum/integrate/quad", "gonum.org/v1/gonum/mathext"},
 	"simulate": {"math", "math/rand/v2", "slices", "time"},
 	"policy":   {"cmp", "crypto/sha256", "encoding/hex", "encoding/json", "errors", "fmt", "maps", "math", "slices", "sort", "strconv", "strings", "time"},
-	"doctor":   {"cmp", "fmt", "math", "net/url", "regexp", "slices", "strconv", "strings", "time"},
+	"doctor":   {"cmp", "fmt", "maps", "math", "net/url", "regexp", "slices", "strconv", "strings", "time"},
 	"report":   {"cmp", "errors", "fmt", "io", "slices", "strconv", "strings", "text/template", "time"},
 }
 

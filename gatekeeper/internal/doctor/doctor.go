@@ -31,8 +31,8 @@ type Finding struct {
 }
 
 // Patient is all that one Canary depends on, as the API server gave it. A nil object is not there, or its kind is in
-// Unread: then nothing is concluded from its absence. TargetSince is when the target's current revision was first made, zero where
-// that is not known.
+// Unread: then nothing is concluded from its absence. TargetSince is when the target's current revision was first made,
+// zero where that is not known.
 type Patient struct {
 	Canary                              Object
 	Target, Primary                     Object // Deployments

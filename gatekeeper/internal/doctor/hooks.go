@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -144,12 +145,7 @@ func secretKey(address string) string {
 	if err != nil {
 		return ""
 	}
-	keys := make([]string, 0, len(u.Query()))
-	for key := range u.Query() {
-		keys = append(keys, key)
-	}
-	slices.Sort(keys)
-	for _, key := range keys {
+	for _, key := range slices.Sorted(maps.Keys(u.Query())) {
 		for _, word := range []string{"token", "secret", "key", "pass", "auth", "sig", "cred"} {
 			if strings.Contains(strings.ToLower(key), word) {
 				return key
