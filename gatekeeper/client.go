@@ -213,8 +213,8 @@ func (c replayCmd) Run(ctx context.Context, s streams) error {
 		if err != nil {
 			return fmt.Errorf("read policy: %w", err)
 		}
-		if rules, err = policyfile.Parse(text); err != nil {
-			return fmt.Errorf("%s: %w", c.Policy, err)
+		if rules, err = policyfile.ParseFile(c.Policy, text); err != nil {
+			return err
 		}
 	}
 	p := compare(tape, rules)

@@ -16,9 +16,6 @@ import (
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/policy"
 )
 
-// Parse is ParseFile for text that has no file: its errors begin with "line:".
-func Parse(text []byte) (policy.Rules, error) { return ParseFile("line", text) }
-
 // ParseFile reads one document. What it leaves out keeps the default policy's value. Unknown fields, wrong types and values
 // out of range are errors that begin with "file:line: ", one line each; all values out of range are named at once.
 func ParseFile(file string, text []byte) (policy.Rules, error) {
