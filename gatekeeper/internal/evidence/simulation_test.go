@@ -286,10 +286,10 @@ func TestAcceptance(t *testing.T) {
 func acceptance(results []result) string {
 	var text strings.Builder
 	text.WriteString("# Acceptance of the statistics\n\n" +
-		"`make acceptance` writes this page; the seeds are fixed. It shows three things. A canary that is as good as it should be is rolled back by a channel\n" +
-		"in well under 0.5 % of all hours, at any traffic, with errors alone or in clusters, and while the environment gets worse; one that is bad is found in\n" +
-		"the time that the arithmetic allows. The rows that must fail are ways to judge that the same simulation catches: a likelihood ratio, which takes a\n" +
-		"cluster of errors for that many independent ones, and totals compared across steps.\n\n" +
+		"`make acceptance` writes this page; the seeds are fixed. It shows three things. No cell contradicts the promise that a channel\n" +
+		"rolls a canary, just as good as it must be, back in at most 0.5 % of all hours, with errors alone or in clusters, and also on a ramp. More than half of the\n" +
+		"bad canaries are found in the time that the arithmetic gives. The rows that must fail are ways to judge that the same simulation catches: a likelihood\n" +
+		"ratio, which takes a cluster of errors for that many independent ones, and totals compared across steps.\n\n" +
 		"Every row counts the rollouts, of an hour where nothing else is said, in which its check comes true; it passes with at most the limit, a row that must\n" +
 		"fail with more. A limit of 132 in 20,000 is exceeded with probability 0.0009 where the true rate is 0.5 %, one of 21 in 2,000 with 0.0007. The\n" +
 		"compare channel runs 2,000 where more than 720 blocks an hour have an error, which take long. Seconds are of one processor, shared with others.\n")
