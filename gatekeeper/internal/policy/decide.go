@@ -186,7 +186,7 @@ func Decide(rules Rules, r rollout.Rollout, now time.Time) rollout.Verdict {
 			}
 			reasons = append([]rollout.Reason{late}, reasons...)
 		}
-		return verdict(rollout.Hold, now, a, append(reasons, told(r, step)...)...)
+		return verdict(rollout.Hold, now, a, append(reasons, told(step)...)...)
 	}
 	c := r.Latest.Canary
 	return verdict(rollout.Pass, now, a, append([]rollout.Reason{{
@@ -194,7 +194,7 @@ func Decide(rules Rules, r rollout.Rollout, now time.Time) rollout.Verdict {
 		Text: fmt.Sprintf("%s of %d canary requests were good at up to %d %% of traffic, the objective is %s; the evidence supports %s of traffic",
 			percent(100-c.ErrorRate()), c.Total(), r.Latest.Weight, percent(rules.SLO.Objective), percent(math.Floor(100*a.AllowedWeight))),
 		Values: values(c),
-	}}, told(r, step)...)...)
+	}}, told(step)...)...)
 }
 
 func verdict(o rollout.Outcome, now time.Time, a *rollout.Assessment, reasons ...rollout.Reason) rollout.Verdict {
@@ -477,7 +477,7 @@ const (
 )
 
 // told are reasons that decide nothing but should be known.
-func told(r rollout.Rollout, step rollout.Step) []rollout.Reason {
+func told(step rollout.Step) []rollout.Reason {
 	canary, all := float64(step.Canary.Total()), float64(step.Canary.Total()+step.Primary.Total())
 	share := float64(step.Weight) / 100
 	if all < leastShared || share <= 0 || share >= 1 {
