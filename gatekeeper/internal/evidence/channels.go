@@ -8,6 +8,14 @@ import (
 // Counts are requests and those of them that were bad, during a block.
 type Counts struct{ Requests, Bad float64 }
 
+// Rate is the share of bad requests, 0 without any request.
+func (c Counts) Rate() float64 {
+	if c.Requests == 0 {
+		return 0
+	}
+	return c.Bad / c.Requests
+}
+
 // Block is what both versions answered in one block of time. At is its begin since the canary's first traffic.
 type Block struct {
 	At              time.Duration

@@ -21,12 +21,15 @@ type Totals struct {
 func (t Totals) valid() bool {
 	for _, c := range []Counts{t.Canary, t.Primary, t.IngressCanary, t.IngressPrimary} {
 		// Written so that NaN fails too.
-		if !(c.Bad >= 0 && c.Bad <= c.Requests && c.Requests <= math.MaxFloat64) {
+		if !(c.Bad >= 0 && c.Bad <= c.Requests) || !isCount(c.Bad) || !isCount(c.Requests) {
 			return false
 		}
 	}
 	return t.CanaryTimes.valid() && t.PrimaryTimes.valid()
 }
+
+// isCount reports whether n can have been counted: a whole number, as far as a float64 counts one by one.
+func isCount(n float64) bool { return n >= 0 && n <= 1<<53 && n == math.Trunc(n) }
 
 // Plan is what a State tests, fixed by the policy.
 type Plan struct {
@@ -77,12 +80,12 @@ func (s State) Observe(p Plan, at time.Duration, t Totals) State {
 	canary := t.Canary.minus(s.At.Canary)
 	block := Block{At: s.From, Canary: canary, Primary: t.Primary.minus(s.At.Primary)}
 	s.Lately = s.Lately.add(at-s.From, block)
-	s.Pods = s.Lately.spare(p.Pods, s.Pods.Observe(p.Pods, block))
+	s.Pods = s.Lately.spare(p.Pods, block, s.Pods.Observe(p.Pods, block))
 	s.Hard = s.Hard.Observe(s.From, canary.Bad, canary.Requests, p.Hard)
 	if p.Ingress.Alpha > 0 {
 		block := Block{At: s.From, Canary: t.IngressCanary.minus(s.At.IngressCanary), Primary: t.IngressPrimary.minus(s.At.IngressPrimary)}
 		s.IngressLately = s.IngressLately.add(at-s.From, block)
-		s.Ingress = s.IngressLately.spare(p.Ingress, s.Ingress.Observe(p.Ingress, block))
+		s.Ingress = s.IngressLately.spare(p.Ingress, block, s.Ingress.Observe(p.Ingress, block))
 	}
 	if limit := p.Latency.limit(s.At.PrimaryTimes); limit > 0 {
 		slow, all := t.CanaryTimes.slower(limit)-s.At.CanaryTimes.slower(limit), t.CanaryTimes.total()-s.At.CanaryTimes.total()
@@ -114,14 +117,14 @@ func (l Lately) add(passed time.Duration, b Block) Lately {
 // canary not twice as bad. The primary's own channel is surer, but slower where it burned its first stakes on much good
 // traffic; until it speaks, an outage that both share would be blamed on the canary.
 func (l Lately) Incident(limits Limits) bool {
-	rate := func(c Counts) float64 { return c.Bad / max(c.Requests, 1) }
-	primary := rate(l.Primary)
-	return primary > limits.SLO && rate(l.Canary) < 2*primary
+	primary := l.Primary.Rate()
+	return primary > limits.SLO && l.Canary.Rate() < 2*primary
 }
 
 // spare throws the SLO channel's winnings away during an incident, which is always allowed (verdict.md §2.2).
-func (l Lately) spare(limits Limits, c Channels) Channels {
-	if l.Incident(limits) {
+// Only a block with canary traffic adds to what there is to spare; by silence alone nothing is forgotten.
+func (l Lately) spare(limits Limits, b Block, c Channels) Channels {
+	if b.Canary.Requests > 0 && l.Incident(limits) {
 		c.SLO = c.SLO.Cap(1)
 	}
 	return c
@@ -154,7 +157,7 @@ func (h Histogram) valid() bool {
 	if len(h.Counts) != len(h.Bounds)+1 || !slices.IsSorted(h.Bounds) || !slices.IsSorted(h.Counts) {
 		return false
 	}
-	return h.Counts[0] >= 0 && h.total() <= math.MaxFloat64
+	return !slices.ContainsFunc(h.Counts, func(n float64) bool { return !isCount(n) })
 }
 
 // after reports whether h can follow o; where the one before is empty or has other bounds, anything can.
@@ -162,10 +165,17 @@ func (h Histogram) after(o Histogram) bool {
 	if !slices.Equal(h.Bounds, o.Bounds) {
 		return len(o.Counts) == 0
 	}
+	if len(h.Counts) < len(o.Counts) {
+		return false
+	}
+	// A response is counted by its bound and all longer ones, so no count grows by less than the one before.
+	grown := 0.0
 	for i := range o.Counts {
-		if i >= len(h.Counts) || h.Counts[i] < o.Counts[i] {
+		now := h.Counts[i] - o.Counts[i]
+		if now < grown {
 			return false
 		}
+		grown = now
 	}
 	return true
 }

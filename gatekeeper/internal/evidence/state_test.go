@@ -23,12 +23,12 @@ func plan() Plan {
 	}
 }
 
-// moments draws polls, some of them with nothing new, whose totals only grow; the primary's bad ones by badPrimary at most.
-func moments(t *rapid.T, badPrimary int) (all []moment) {
+// moments draws polls, some of them with nothing new, whose totals only grow.
+func moments(t *rapid.T) (all []moment) {
 	m := moment{}
-	grow := func(c Counts, mostBad int, name string) Counts {
+	grow := func(c Counts, name string) Counts {
 		n := rapid.IntRange(0, 300).Draw(t, name)
-		return Counts{c.Requests + float64(n), c.Bad + float64(rapid.IntRange(0, min(n, mostBad)).Draw(t, name+" bad"))}
+		return Counts{c.Requests + float64(n), c.Bad + float64(rapid.IntRange(0, min(n, 20)).Draw(t, name+" bad"))}
 	}
 	times := func(h Histogram, name string) Histogram {
 		next, sum := Histogram{Bounds: []float64{.1, .5, 1}, Counts: make([]float64, 4)}, 0.0
@@ -44,9 +44,9 @@ func moments(t *rapid.T, badPrimary int) (all []moment) {
 		m.at += time.Duration(rapid.IntRange(1, 40_000).Draw(t, "milliseconds")) * time.Millisecond
 		if rapid.IntRange(0, 3).Draw(t, "news") > 0 {
 			m.totals = Totals{
-				Canary: grow(m.totals.Canary, 20, "canary"), Primary: grow(m.totals.Primary, badPrimary, "primary"),
-				IngressCanary:  grow(m.totals.IngressCanary, 20, "ingress canary"),
-				IngressPrimary: grow(m.totals.IngressPrimary, badPrimary, "ingress primary"),
+				Canary: grow(m.totals.Canary, "canary"), Primary: grow(m.totals.Primary, "primary"),
+				IngressCanary:  grow(m.totals.IngressCanary, "ingress canary"),
+				IngressPrimary: grow(m.totals.IngressPrimary, "ingress primary"),
 				CanaryTimes:    times(m.totals.CanaryTimes, "canary times"), PrimaryTimes: times(m.totals.PrimaryTimes, "primary times"),
 			}
 		}
@@ -69,7 +69,7 @@ func weighed(s State) any {
 
 func TestAStateGoesThroughJSONUnchanged(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		all := moments(t, 20)
+		all := moments(t)
 		half := rapid.IntRange(0, len(all)).Draw(t, "half")
 		text, err := json.Marshal(State{}.after(all[:half]))
 		if err != nil {
@@ -87,7 +87,7 @@ func TestAStateGoesThroughJSONUnchanged(t *testing.T) {
 
 func TestAPollTwiceChangesNothing(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		all := moments(t, 20)
+		all := moments(t)
 		s := State{}.after(all)
 		if again := s.after(all[len(all)-1:]); !reflect.DeepEqual(again, s) {
 			t.Fatalf("the last poll again makes %+v of %+v", again, s)
@@ -95,10 +95,9 @@ func TestAPollTwiceChangesNothing(t *testing.T) {
 	})
 }
 
-// With errors on the primary an incident may end or begin by fading alone, and take evidence with it.
 func TestPollsWithoutNewsChangeNoEvidence(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		all := moments(t, 0)
+		all := moments(t)
 		last := all[len(all)-1]
 		last.at += plan().Block // the block under way ends
 		s := State{}.after(append(all, last))
@@ -158,8 +157,11 @@ func TestAnIncidentIsBothSides(t *testing.T) {
 		if c.incident {
 			want.SLO = want.SLO.Cap(1)
 		}
-		if got := lately.spare(limits(), against); got != want {
+		if got := lately.spare(limits(), Block{Canary: Counts{1, 0}}, against); got != want {
 			t.Errorf("%s: the evidence is %v, want %v", c.name, got.SLO.LogE(), want.SLO.LogE())
+		}
+		if got := lately.spare(limits(), Block{Primary: Counts{1, 0}}, against); got != against {
+			t.Errorf("%s: silence of the canary takes evidence", c.name)
 		}
 	}
 }
@@ -224,6 +226,8 @@ func TestImpossibleTotalsChangeNothingButBroken(t *testing.T) {
 		"a good request turns bad":  {2 * time.Minute, next(func(t *Totals) { t.Canary = Counts{100, 3} })},
 		"time goes back":            {59 * time.Second, good},
 		"times of fewer":            {2 * time.Minute, next(func(t *Totals) { t.CanaryTimes = Histogram{[]float64{1}, []float64{90, 99}} })},
+		"a slow one turns fast":     {2 * time.Minute, next(func(t *Totals) { t.CanaryTimes = Histogram{[]float64{1}, []float64{100, 101}} })},
+		"half a request":            {2 * time.Minute, next(func(t *Totals) { t.Canary.Requests += .5 })},
 		"times by other bounds":     {2 * time.Minute, next(func(t *Totals) { t.CanaryTimes = Histogram{[]float64{2}, []float64{90, 101}} })},
 		"times out of order":        {2 * time.Minute, next(func(t *Totals) { t.PrimaryTimes = Histogram{[]float64{2, 1}, []float64{1, 2, 3}} })},
 		"more within a shorter one": {2 * time.Minute, next(func(t *Totals) { t.PrimaryTimes = Histogram{[]float64{1, 2}, []float64{3, 2, 3}} })},
@@ -295,6 +299,9 @@ func FuzzState(f *testing.F) {
 	f.Add(int64(2e9), nan, 2.0, 900.0, nan, 90.0, nan, int64(4e9), inf, 3.0, inf, inf, nan, inf)
 	f.Add(int64(2e9), 5.0, 6.0, -900.0, -1.0, 90.0, 80.0, int64(-4e9), -inf, -inf, 1800.0, 2.0, -1.0, 200.0)
 	f.Add(int64(math.MaxInt64), 1e15, 1e15, 1e15, 0.0, 0.0, 1e15, int64(math.MinInt64), 1.0, 1.0, 1.0, 1.0, 1.0, 1.0)
+	f.Add(int64(2e9), 5e-324, 5e-324, 5e-324, 0.0, 5e-324, 5e-324, int64(4e9), 1e-300, 1e-300, 1.0, .5, .5, 1.0)
+	f.Add(int64(2e9), 100.0, 2.0, 900.0, 1.0, 90.0, 116.0, int64(4e9), 200.0, 3.0, 1800.0, 2.0, 180.0, 200.0)
+	f.Add(int64(2e9), math.MaxFloat64, 2.0, 900.0, 1.0, 90.0, 116.0, int64(4e9), math.MaxFloat64, 2.0, 1800.0, 2.0, 180.0, 206.0)
 	f.Fuzz(func(t *testing.T, at1 int64, n1, k1, m1, f1, fast1, all1 float64, at2 int64, n2, k2, m2, f2, fast2, all2 float64) {
 		s := State{}.Observe(plan(), 0, Totals{})
 		for _, c := range []struct {

@@ -50,12 +50,14 @@ func (k *Keeper) publish() {
 	k.board.Store(b)
 }
 
-// around is what surrounds the rollout of one Canary.
-func (b *board) around(key rollout.Key, policies policy.Set) policy.Surroundings {
+// around is what surrounds the rollout of one Canary, as far as its rules ask for it.
+func (b *board) around(key rollout.Key, rules policy.Rules, policies policy.Set) policy.Surroundings {
 	s := policy.Surroundings{Canaries: b.all, Policies: policies, Alerts: b.alerts}
-	for _, r := range b.others {
-		if r.Canary != key {
-			s.Others = append(s.Others, r)
+	if rules.Gates.Others() {
+		for _, r := range b.others {
+			if r.Canary != key {
+				s.Others = append(s.Others, r)
+			}
 		}
 	}
 	got, ok := b.budgets[key]
@@ -103,7 +105,7 @@ func (k *Keeper) Ask(hook rollout.Hook, key rollout.Key) (yes bool, why string, 
 		return false, "the gatekeeper can not record what it decides, nothing may go on: see its log", nil
 	}
 	rules, r := k.rulesOf(b, canary)
-	yes, why = policy.Answer(hook, rules, policy.Case{Rollout: r, Canary: canary, Around: b.around(key, k.cfg.Policies)}, now)
+	yes, why = policy.Answer(hook, rules, policy.Case{Rollout: r, Canary: canary, Around: b.around(key, rules, k.cfg.Policies)}, now)
 	return yes, why, nil
 }
 
@@ -127,7 +129,7 @@ func (k *Keeper) Why(key rollout.Key) (policy.Standing, error) {
 	if r != nil {
 		about = *r
 	}
-	s := policy.Standing{Canary: key, Phase: canary.Phase, Weight: canary.Weight, Rollout: r, Gates: policy.Gates(rules, about, b.around(key, k.cfg.Policies), now), Silent: -1}
+	s := policy.Standing{Canary: key, Phase: canary.Phase, Weight: canary.Weight, Rollout: r, Gates: policy.Gates(rules, about, b.around(key, rules, k.cfg.Policies), now), Silent: -1}
 	if last := k.calls.last(key); !last.IsZero() {
 		s.Silent = now.Sub(last).Seconds()
 	}

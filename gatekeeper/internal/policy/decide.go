@@ -339,7 +339,7 @@ func since(at, first evidence.Counts) rollout.Counts {
 }
 
 func proof(kind string, rules Rules, c rollout.Counts, l evidence.Lately, by string, logE, line float64) rollout.Reason {
-	rate, lately := percent(c.ErrorRate()), 100*l.Canary.Bad/max(l.Canary.Requests, 1)
+	rate, lately := percent(c.ErrorRate()), 100*l.Canary.Rate()
 	if lately > 2*c.ErrorRate() { // it turned bad: all that was good before would hide it
 		rate += fmt.Sprintf(" in all, %.1f %% lately", lately)
 	}
@@ -399,8 +399,7 @@ func holds(rules Rules, r rollout.Rollout, step rollout.Step, a *rollout.Assessm
 		add(KindNoTraffic, values(c), "no canary request counted at %d %% of traffic", step.Weight)
 	}
 	if limits := plan(rules, r).Pods; r.Evidence.Pods.Breach(limits) || r.Evidence.Lately.Incident(limits) {
-		lately := r.Evidence.Lately.Primary
-		rate := 100 * lately.Bad / max(lately.Requests, 1)
+		rate := 100 * r.Evidence.Lately.Primary.Rate()
 		add(KindSharedIncident, map[string]float64{"primaryErrorRate": rate},
 			"the primary itself fails %s of its requests lately, more than its SLO allows: an incident that both share says nothing about the canary", percent(rate))
 	}

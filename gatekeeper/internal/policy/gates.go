@@ -70,6 +70,11 @@ type BudgetLeft struct {
 	At            time.Time
 }
 
+// Others reports whether the gates look at other rollouts.
+func (g GateRules) Others() bool {
+	return g.InFlight == OnePerSpace || g.InFlight == OnePerPolicy || len(g.DependsOn) > 0
+}
+
 const (
 	// maxBudgetAge is how old the figures of the budget may be: a window of an hour, the shortest, moves by a quarter in it.
 	maxBudgetAge = 15 * time.Minute

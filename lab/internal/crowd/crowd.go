@@ -34,18 +34,8 @@ func New(ctx context.Context, n int) (*Crowd, error) {
 	if err != nil {
 		return nil, err
 	}
-	pods, err := serve(ctx, c.pods)
-	if err != nil {
-		c.Close()
-		return nil, err
-	}
 	c.URL = "http://" + api
-	_, port, err := net.SplitHostPort(pods)
-	if err != nil {
-		c.Close()
-		return nil, fmt.Errorf("read address of pods: %w", err)
-	}
-	if err := c.fill(ctx, n, port); err != nil {
+	if err := c.fill(ctx, n); err != nil {
 		c.Close()
 		return nil, err
 	}
@@ -101,7 +91,7 @@ func (c *Crowd) page(w http.ResponseWriter, r *http.Request) {
 // object is one to be created; status is sent after it, as a controller would.
 type object map[string]any
 
-func (c *Crowd) fill(ctx context.Context, n int, port string) error {
+func (c *Crowd) fill(ctx context.Context, n int) error {
 	if err := c.create(ctx, "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", definition()); err != nil {
 		return err
 	}
@@ -110,10 +100,10 @@ func (c *Crowd) fill(ctx context.Context, n int, port string) error {
 	}
 	for i := range n {
 		name := Name(i)
-		if err := c.version(ctx, name, "canary", port); err != nil {
+		if err := c.version(ctx, name, "canary"); err != nil {
 			return err
 		}
-		if err := c.version(ctx, name+"-primary", "primary", port); err != nil {
+		if err := c.version(ctx, name+"-primary", "primary"); err != nil {
 			return err
 		}
 		ingress := object{"metadata": object{"name": name + "-canary", "annotations": object{"nginx.ingress.kubernetes.io/canary-weight": "10"}},
@@ -140,7 +130,16 @@ func (c *Crowd) fill(ctx context.Context, n int, port string) error {
 func Name(i int) string { return "c" + strconv.Itoa(i) }
 
 // version makes a Deployment with its ReplicaSet and one ready pod.
-func (c *Crowd) version(ctx context.Context, name, track, port string) error {
+func (c *Crowd) version(ctx context.Context, name, track string) error {
+	// A port of its own, as a pod has an address of its own: connections to it are kept.
+	address, err := serve(ctx, c.pods)
+	if err != nil {
+		return err
+	}
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return fmt.Errorf("read address of pod: %w", err)
+	}
 	const hash = "abc"
 	labels := object{"app": name, "pod-template-hash": hash}
 	template := object{"metadata": object{"labels": labels}, "spec": object{"containers": []object{{"name": "app", "image": "app:2"}}}}
