@@ -23,7 +23,8 @@ var rooms = map[string][]string{
 	"count":    {},
 	"report":   {"count"},
 	"timeline": {},
-	"drill":    {"chart", "kube", "count", "report", "timeline"},
+	"detect":   {},
+	"drill":    {"chart", "kube", "count", "report", "timeline", "detect"},
 
 	// The embedded engine. Its parts know the Kubernetes API and not each other.
 	"apiserver": {},
@@ -42,6 +43,7 @@ var pure = map[string][]string{
 	"count":    {"fmt", "io", "maps", "slices", "strings", "github.com/prometheus/common/expfmt", "github.com/prometheus/common/model"},
 	"report":   {"fmt", "strconv", "strings"},
 	"timeline": {"fmt", "slices", "strings", "time"},
+	"detect":   {"encoding/json", "fmt", "io", "slices", "strings"},
 }
 
 // only says which rooms alone may import what begins like this.

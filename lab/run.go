@@ -52,7 +52,7 @@ type cli struct {
 	Up      struct{} `cmd:"" help:"Bring everything up; what is up stays. With embedded until Ctrl-C."`
 	Demo    demoCmd  `cmd:"" help:"Bring everything up and watch a good and a bad release."`
 	Prove   proveCmd `cmd:"" help:"Bring everything up and prove each scenario on it."`
-	Bench   benchCmd `cmd:"" help:"Measure loadgen and the app against other programs, as ratios. Needs Go; best on a machine that does nothing else."`
+	Bench   benchCmd `cmd:"" help:"Measure: ratios (the default) or detect."`
 	Logs    logsCmd  `cmd:"" help:"Write logs and objects of all parts into a folder."`
 	Down    struct{} `cmd:"" help:"Take everything away again, and kind's cluster with it."`
 	Version struct{} `cmd:"" help:"Print version and commit."`
@@ -115,11 +115,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if parsed.Command() == "ingress-controller" {
 		return c.IngressController.run(ctx, stderr)
 	}
-	if strings.HasPrefix(parsed.Command(), "bench") {
-		return c.bench(ctx, stdout, stderr)
+	if strings.HasPrefix(parsed.Command(), "bench ratios") {
+		return c.ratios(ctx, stdout, stderr)
 	}
 	progress := &stack.Progress{Out: stdout, Terminal: terminal(stdout)}
-	if parsed.Command() == "prove" && c.Prove.Output == "json" {
+	if parsed.Command() == "prove" && c.Prove.Output == "json" || parsed.Command() == "bench detect" {
 		progress = &stack.Progress{Out: stderr, Terminal: terminal(stderr)}
 	}
 	ctx, cancel := context.WithCancel(ctx)
@@ -158,6 +158,8 @@ func (l *lab) do(ctx context.Context, command string, stdout io.Writer) error {
 		return l.demo(ctx, stdout)
 	case "prove":
 		return l.prove(ctx, stdout)
+	case "bench detect":
+		return l.detect(ctx, stdout)
 	case "logs":
 		return l.logs(ctx, l.Logs.Dir, stdout)
 	default:
@@ -205,8 +207,12 @@ func (c *cli) lab(ctx context.Context, command string, progress *stack.Progress,
 		}
 		l.scenarios = append(l.scenarios, s)
 	}
+	versions, base := drill.Versions(l.scenarios), ""
+	if command == "bench detect" {
+		versions, base = []string{detectVersion}, filepath.Join(root, "lab", "values", "detect.yaml")
+	}
 	l.stack = stack.New(stack.Config{
-		Root: root, Engine: engine, Version: version, AppVersions: drill.Versions(l.scenarios),
+		Root: root, Engine: engine, Version: version, AppVersions: versions, GatekeeperBase: base,
 		FlaggerChart: c.FlaggerChart, IngressChart: c.IngressNginxChart,
 		FlaggerValues: c.FlaggerValues, IngressValues: c.IngressNginxValues,
 		GatekeeperValues: c.GatekeeperValues, GatekeeperVolume: c.GatekeeperVolume,
@@ -313,29 +319,44 @@ func (l *lab) further() string {
 `, host, l.Port, config, namespace, service, service)
 }
 
-// drill brings everything up and returns what runs scenarios on it. Nobody else's engine is used for them: they begin
-// by emptying the namespace that others may be looking at.
+// drill brings everything up and returns what runs scenarios on it.
 func (l *lab) drill(ctx context.Context, rate float64) (*drill.Drill, error) {
-	if l.embedded != nil {
-		if pid := l.embedded.Joined(); pid != 0 {
-			return nil, fmt.Errorf("lab's process %d has the engine; end it with Ctrl-C there or with: lab down --engine embedded; or give another --state and --port", pid)
-		}
-	}
-	if err := l.up(ctx); err != nil {
-		return nil, err
-	}
-	client, err := l.stack.Engine.Access.Client()
+	cfg, err := l.ground(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return drill.New(drill.Config{
-		Kube: client, Install: l.stack, Namespace: namespace, Name: release, System: stack.SystemNamespace,
+	cfg.Namespace, cfg.Host, cfg.Rate = namespace, host, rate
+	return drill.New(cfg), nil
+}
+
+// ground brings everything up and returns what drills on it share. Nobody else's engine is used for them: they begin by
+// emptying a namespace that others may be looking at.
+func (l *lab) ground(ctx context.Context) (drill.Config, error) {
+	if l.embedded != nil {
+		if pid := l.embedded.Joined(); pid != 0 {
+			return drill.Config{}, fmt.Errorf("lab's process %d has the engine; end it with Ctrl-C there or with: lab down --engine embedded; or give another --state and --port", pid)
+		}
+	}
+	if err := l.up(ctx); err != nil {
+		return drill.Config{}, err
+	}
+	client, err := l.stack.Engine.Access.Client()
+	if err != nil {
+		return drill.Config{}, err
+	}
+	operator, err := client.Secret(ctx, stack.SystemNamespace, stack.TokensSecret, stack.OperatorToken)
+	if err != nil {
+		return drill.Config{}, err
+	}
+	return drill.Config{
+		Kube: client, Install: l.stack, Name: release, System: stack.SystemNamespace,
+		Monitoring: stack.MonitoringNamespace, Operator: operator,
 		Chart:      filepath.Join(l.stack.Root, "helm", "podinfo-like"),
 		Values:     []string{filepath.Join(l.stack.Root, "lab", "values", "podinfo.yaml")},
 		Repository: l.stack.AppRepository(),
-		Target:     "http://ingress-nginx-controller." + stack.IngressNamespace, Host: host, Rate: rate,
-		Say: func(format string, args ...any) { fmt.Fprintf(l.progress.Out, format+"\n", args...) },
-	}), nil
+		Target:     "http://ingress-nginx-controller." + stack.IngressNamespace,
+		Say:        func(format string, args ...any) { fmt.Fprintf(l.progress.Out, format+"\n", args...) },
+	}, nil
 }
 
 func (l *lab) demo(ctx context.Context, stdout io.Writer) error {

@@ -66,10 +66,14 @@ type Pods struct {
 	last map[string]Counts
 }
 
-// Put sets the counts of a process; id must differ for each one, also between restarts in the same pod.
+// Put sets the counts of a process; id must differ for each one, also between restarts in the same pod. Fewer than before
+// are left out: they are those of a process started since, of which the id does not tell yet.
 func (p *Pods) Put(id string, c Counts) {
 	if p.last == nil {
 		p.last = map[string]Counts{}
+	}
+	if last := p.last[id]; c.Good < last.Good || c.Bad < last.Bad {
+		return
 	}
 	p.last[id] = c
 }

@@ -57,6 +57,7 @@ func TestPods(t *testing.T) {
 	p.Put("a/0", Counts{Good: 5})
 	p.Put("b/0", Counts{Good: 1, Bad: 1})
 	p.Put("a/0", Counts{Good: 6}) // read again: replaces
+	p.Put("a/0", Counts{Good: 1}) // restarted, but not known as such yet: the process that ended keeps what it had
 	p.Put("a/1", Counts{Bad: 2})  // restarted: adds
 	if got, want := p.Sum(), (Counts{Good: 7, Bad: 3}); got != want {
 		t.Errorf("sum is %+v, want %+v", got, want)

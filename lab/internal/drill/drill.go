@@ -30,7 +30,7 @@ type Installer interface {
 	Namespace(ctx context.Context, name string) error
 }
 
-// Config is what a Drill works on; all fields but Values are needed.
+// Config is what a Drill works on; all fields but Values and Sets are needed.
 type Config struct {
 	Kube    *kube.Client
 	Install Installer
@@ -40,7 +40,11 @@ type Config struct {
 	System     string   // namespace of gatekeeper, loadgen and receiver
 	Chart      string   // of the app
 	Values     []string // files for it
+	Sets       []string // key=value for it, taken as text
 	Repository string   // image of the app, without tag
+
+	Monitoring string // namespace of Prometheus
+	Operator   string // token of who may reject
 
 	Target string  // URL of the ingress as loadgen sees it
 	Host   string  // the app's, in the ingress

@@ -99,7 +99,7 @@ func TestWindows(t *testing.T) {
 }
 
 func TestScenarios(t *testing.T) {
-	if got, want := Versions(Scenarios()), []string{"1.0.0", "2.0.0", "3.0.0", "4.0.0", "5.0.0", "6.0.0", "7.0.0"}; !slices.Equal(got, want) {
+	if got, want := Versions(Scenarios()), []string{"1.0.0", "10.0.0", "2.0.0", "3.0.0", "4.0.0", "5.0.0", "6.0.0", "7.0.0", "8.0.0", "9.0.0"}; !slices.Equal(got, want) {
 		t.Errorf("versions are %v, want %v", got, want)
 	}
 	if got, want := Versions(Scenarios()[:2]), []string{"1.0.0", "2.0.0", "3.0.0"}; !slices.Equal(got, want) {
@@ -109,10 +109,10 @@ func TestScenarios(t *testing.T) {
 		numbers, want []int
 		fail          bool
 	}{
-		"none means all":                   {nil, []int{1, 2, 3, 4, 5, 6, 7}, false},
+		"none means all":                   {nil, []int{1, 2, 3, 4, 5, 6, 7, 8, 9, 10}, false},
 		"some come in their own order":     {[]int{3, 2}, []int{2, 3}, false},
 		"one that is named twice is once":  {[]int{2, 2}, []int{2}, false},
-		"one that is not there is refused": {[]int{1, 9}, nil, true},
+		"one that is not there is refused": {[]int{1, 11}, nil, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			chosen, err := Choose(c.numbers)
@@ -153,12 +153,17 @@ func TestAnswered(t *testing.T) {
 		}
 		return l
 	}
+	shared, dying := Scenario{result: rolledBack, faults: both}, Scenario{result: promoted, loses: 2}
 	for name, c := range map[string]struct {
 		s      Scenario
 		users  load
 		canary count.Counts
 		miss   string
 	}{
+		"failures of the primary are the fault's too": {shared, codes(map[string]uint64{"200": 90, "500": 13}), count.Counts{Good: 40, Bad: 10}, ""},
+		"in an outage that is shared each must count": {shared, codes(map[string]uint64{"200": 90, "500": 14}), count.Counts{Good: 40, Bad: 10}, "both versions counted 13"},
+		"some requests may die with a process":        {dying, codes(map[string]uint64{"200": 98, "502": 2}), count.Counts{Good: 40}, ""},
+		"more than were under way may not":            {dying, codes(map[string]uint64{"200": 97, "502": 3}), count.Counts{Good: 40}, "want at most 2"},
 		"a promotion without a failure is met":         {good, codes(map[string]uint64{"200": 90, "201": 10}), count.Counts{Good: 40}, ""},
 		"one failed request in a promotion is missed":  {good, codes(map[string]uint64{"200": 99, "502": 1}), count.Counts{Good: 40}, "1 of the users' 100 requests failed"},
 		"no answer at all is a failure too":            {good, codes(map[string]uint64{"200": 99, "0": 1}), count.Counts{Good: 40}, "failed, want none"},
@@ -168,7 +173,7 @@ func TestAnswered(t *testing.T) {
 		"a failure beside the fault's is missed":       {bad, codes(map[string]uint64{"200": 89, "500": 10, "503": 1}), count.Counts{Good: 40, Bad: 10}, "other failures"},
 		"a fault that did nothing is missed":           {bad, codes(map[string]uint64{"200": 100}), count.Counts{Good: 40}, "no bad answer"},
 	} {
-		t.Run(name, func(t *testing.T) { wantMiss(t, answered(c.s, c.users, view{canary: c.canary}), c.miss) })
+		t.Run(name, func(t *testing.T) { wantMiss(t, answered(c.s, c.users, view{canary: c.canary, primary: count.Counts{Bad: 3}}), c.miss) })
 	}
 }
 
@@ -224,6 +229,28 @@ func TestReported(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, misses := d.reported(s, c.change(right()), "mine", view{canary: count.Counts{Good: 80, Bad: 20}}, load{Requests: 1000})
+			wantMiss(t, misses, c.miss)
+		})
+	}
+}
+
+// A process that died took with it what nobody had read yet, but no more.
+func TestReportedWithADeath(t *testing.T) {
+	d, s := &Drill{run: "r"}, Scenario{Number: 10, version: "10.0.0", loses: 13}
+	for name, c := range map[string]struct {
+		requests uint64
+		miss     string
+	}{
+		"the same is met":              {100, ""},
+		"what was lost is met":         {87, ""},
+		"more than that is missed":     {86, "want a difference of at most 13"},
+		"what was counted twice is so": {150, "want a difference of at most 13"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			entries := []report.Entry{{ID: "mine", Text: "lab-r-10", Versions: map[string]report.Version{
+				"canary": {Tag: "10.0.0", Requests: c.requests, Counts: count.Counts{Good: c.requests}}, "primary": {Requests: 500, Counts: count.Counts{Good: 500}},
+			}}}
+			_, misses := d.reported(s, entries, "mine", view{canary: count.Counts{Good: 100}}, load{Requests: 1000})
 			wantMiss(t, misses, c.miss)
 		})
 	}

@@ -85,19 +85,33 @@ func answered(s Scenario, users load, seen view) (misses []string) {
 	if users.Requests == 0 || seen.canary.Total() == 0 {
 		misses = append(misses, fmt.Sprintf("too little happened to prove anything: users sent %d requests, the canary answered %d", users.Requests, seen.canary.Total()))
 	}
-	if s.result == promoted && users.failed() > 0 {
-		misses = append(misses, fmt.Sprintf("%d of the users' %d requests failed, want none: %v", users.failed(), users.Requests, users.Codes))
+	if s.result == promoted && users.failed() > s.loses {
+		misses = append(misses, fmt.Sprintf("%d of the users' %d requests failed, want %s: %v", users.failed(), users.Requests, atMost(s.loses), users.Codes))
+	}
+	if s.loses > 0 {
+		return misses // who dies has no answer to be compared
 	}
 	if users.failed() != users.Codes["500"] {
 		misses = append(misses, fmt.Sprintf("users saw other failures than the fault's 500: %v", users.Codes))
 	}
-	if users.Codes["500"] != seen.canary.Bad {
-		misses = append(misses, fmt.Sprintf("users saw %d answers 500, the canary's pods counted %d bad ones", users.Codes["500"], seen.canary.Bad))
+	bad, whose := seen.canary.Bad, "the canary's pods"
+	if s.faults == both {
+		bad, whose = bad+seen.primary.Bad, "the pods of both versions"
+	}
+	if users.Codes["500"] != bad {
+		misses = append(misses, fmt.Sprintf("users saw %d answers 500, %s counted %d bad ones", users.Codes["500"], whose, bad))
 	}
 	if s.result == rolledBack && seen.canary.Bad == 0 {
 		misses = append(misses, "the canary gave no bad answer")
 	}
 	return misses
+}
+
+func atMost(n uint64) string {
+	if n == 0 {
+		return "none"
+	}
+	return fmt.Sprintf("at most %d", n)
 }
 
 // notified compares the notifications: started and the end, each told once, and nothing else.
@@ -139,7 +153,12 @@ func (d *Drill) reported(s Scenario, entries []report.Entry, id string, seen vie
 	if canary.Tag != s.version {
 		misses = append(misses, fmt.Sprintf("the report's canary is %s, want %s", canary.Tag, s.version))
 	}
-	if canary.Counts != seen.canary || canary.Requests != seen.canary.Total() {
+	if s.loses > 0 {
+		if diff := max(canary.Requests, seen.canary.Total()) - min(canary.Requests, seen.canary.Total()); diff > s.loses || canary.Counts.Bad > s.loses {
+			misses = append(misses, fmt.Sprintf("the report gives the canary %d requests, %d bad; its pods counted %d: want a difference of %s",
+				canary.Requests, canary.Counts.Bad, seen.canary.Total(), atMost(s.loses)))
+		}
+	} else if canary.Counts != seen.canary || canary.Requests != seen.canary.Total() {
 		misses = append(misses, fmt.Sprintf("the report gives the canary %d requests, %d good, %d bad; its pods counted %d, %d, %d",
 			canary.Requests, canary.Counts.Good, canary.Counts.Bad, seen.canary.Total(), seen.canary.Good, seen.canary.Bad))
 	}
@@ -148,7 +167,9 @@ func (d *Drill) reported(s Scenario, entries []report.Entry, id string, seen vie
 		misses = append(misses, "the report gives the primary no requests")
 	case primary.Requests+canary.Requests > users.Requests:
 		misses = append(misses, fmt.Sprintf("the report has %d + %d requests, but users sent only %d", primary.Requests, canary.Requests, users.Requests))
-	case primary.Counts.Bad != 0:
+	case s.faults == both && primary.Counts.Bad != seen.primary.Bad:
+		misses = append(misses, fmt.Sprintf("the report gives the primary %d bad answers; its pods counted %d", primary.Counts.Bad, seen.primary.Bad))
+	case s.faults != both && primary.Counts.Bad != 0:
 		misses = append(misses, fmt.Sprintf("the report gives the primary %d bad answers; it gave none", primary.Counts.Bad))
 	}
 	if !strings.Contains(mine.Text, d.deployID(s)) {

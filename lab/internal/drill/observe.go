@@ -21,7 +21,10 @@ const (
 	verdict = "verdict"    // of the gatekeeper, at the time that it says
 	told    = "told"       // what a notification told, at the time the receiver got it
 	entry   = "entry"      // written: the gatekeeper says that the report has it
-	keeper  = "gatekeeper" // killed
+	keeper  = "gatekeeper" // killed, or rejected: a person said no to it
+	reason  = "reason"     // a kind of reason that the gatekeeper's verdict has from here on
+	monitor = "prometheus" // down, up
+	app     = "app"        // died: the process in one of the canary's pods
 	chaos   = "chaos"      // on: all pods of the canary and no other have a fault; over: none has
 )
 
@@ -29,6 +32,8 @@ const (
 	every   = 500 * time.Millisecond // between two looks
 	oneCall = 3 * time.Second        // longest wait for one look
 	appPort = 8080
+
+	peoplePort = 8081 // of the gatekeeper
 )
 
 // view is all that is known of one release at one moment. It shares nothing with the observer.
@@ -239,6 +244,11 @@ func (o *observer) seeRollout(ctx context.Context) error {
 		}
 		if r.Verdict.Outcome != o.now.rollout.Verdict.Outcome {
 			o.add(r.Verdict.At, verdict, r.Verdict.Outcome)
+		}
+		for _, why := range r.Verdict.Reasons {
+			if !o.now.rollout.because(why.Kind) {
+				o.add(time.Now(), reason, why.Kind)
+			}
 		}
 		if r.Reported && !o.now.rollout.Reported {
 			o.add(time.Now(), entry, "written")

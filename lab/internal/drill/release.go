@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -21,6 +22,19 @@ const firstInstall = 90 * time.Second
 
 // install empties the namespace and lets version be the first that serves: Flagger takes it over without an analysis.
 func (d *Drill) install(ctx context.Context, version string) error {
+	begin := time.Now()
+	if err := d.put(ctx, version); err != nil {
+		return err
+	}
+	if err := d.served(ctx); err != nil {
+		return err
+	}
+	d.Say("    %s serves after %.1fs", version, time.Since(begin).Seconds())
+	return nil
+}
+
+// put installs version in an empty namespace and does not wait for it.
+func (d *Drill) put(ctx context.Context, version string) error {
 	if err := d.Install.Empty(ctx, d.Namespace, d.Name); err != nil {
 		return fmt.Errorf("empty namespace %s: %w", d.Namespace, err)
 	}
@@ -30,11 +44,12 @@ func (d *Drill) install(ctx context.Context, version string) error {
 	if err := d.Kube.SetSecret(ctx, d.Namespace, chaosSecret, "token", d.token); err != nil {
 		return err
 	}
-	begin := time.Now()
-	if err := d.upgrade(ctx, Scenario{version: version}, "lab-"+d.run+"-first"); err != nil {
-		return err
-	}
-	due, cancel := context.WithDeadline(ctx, begin.Add(firstInstall))
+	return d.upgrade(ctx, Scenario{version: version}, "lab-"+d.run+"-first")
+}
+
+// served waits until users get through to the first version.
+func (d *Drill) served(ctx context.Context) error {
+	due, cancel := context.WithTimeout(ctx, firstInstall)
 	defer cancel()
 	err := d.until(due, d.serves)
 	if err == nil {
@@ -46,7 +61,6 @@ func (d *Drill) install(ctx context.Context, version string) error {
 	case err != nil:
 		return fmt.Errorf("the first version does not serve %s after it was installed: %w", firstInstall, err)
 	}
-	d.Say("    %s serves after %.1fs", version, time.Since(begin).Seconds())
 	return nil
 }
 
@@ -108,10 +122,11 @@ func (d *Drill) serves(ctx context.Context) (bool, error) {
 func (d *Drill) upgrade(ctx context.Context, s Scenario, deployID string) error {
 	r := chart.Release{
 		Name: d.Name, Namespace: d.Namespace, Chart: d.Chart, Values: d.Values,
-		Sets: []string{"image.repository=" + d.Repository, "image.tag=" + s.version, "deployId=" + deployID},
+		Sets: slices.Concat(d.Sets, []string{"image.repository=" + d.Repository, "image.tag=" + s.version, "deployId=" + deployID}),
+		JSON: s.values,
 	}
 	if s.plan != "" {
-		r.JSON = []string{"chaos.plan=" + s.plan}
+		r.JSON = append(r.JSON, "chaos.plan="+s.plan)
 	}
 	if s.tapped {
 		r.Sets = append(r.Sets, "gatekeeper.url=http://receiver."+d.System+":8080")

@@ -33,6 +33,9 @@ type Scenario struct {
 	result  string
 	wants   []timeline.Expectation
 
+	values  []string                                     // key=value in JSON, for the chart
+	faults  string                                       // whose answers 500 are the fault's, "" is the canary's alone
+	loses   uint64                                       // canary requests that may be counted by nobody, or by one side alone
 	pods    int32                                        // of each version, 0 for the usual number
 	instead func(context.Context, *Drill, *Result) error // what happens in place of a release, if not nil
 }
@@ -86,6 +89,23 @@ func Scenarios() []Scenario {
 		{
 			Number: 7, Name: "20 rolling restarts lose no request",
 			base: "2.0.0", instead: restarts,
+		},
+		{
+			Number: 8, Name: "Prometheus is down while a good version is judged",
+			base: "2.0.0", version: "8.0.0", result: promoted, act: blind,
+			// Flagger's own check asks Prometheus too, and ten failures of it would bring the release back.
+			values: []string{"canary.backstop.enabled=false"},
+			wants:  blindWants(),
+		},
+		{
+			Number: 9, Name: "an outage that both versions share does not bring a version back",
+			base: "2.0.0", version: "9.0.0", result: rolledBack, act: breakBoth, faults: both,
+			wants: sharedWants(),
+		},
+		{
+			Number: 10, Name: "a process of the canary dies once",
+			base: "2.0.0", version: "10.0.0", result: promoted, act: dieOnce, loses: diesWith,
+			wants: append(goodWants(20*time.Second), onTime(0, 110*time.Second, timeline.Seen(app, "died"))),
 		},
 	}
 }

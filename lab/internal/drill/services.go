@@ -28,6 +28,7 @@ type rollout struct {
 		Outcome string    `json:"outcome"`
 		At      time.Time `json:"at"`
 		Reasons []struct {
+			Kind string `json:"kind"`
 			Text string `json:"text"`
 		} `json:"reasons"`
 	} `json:"verdict"`
@@ -40,6 +41,16 @@ func (r rollout) reason() string {
 		return ""
 	}
 	return r.Verdict.Reasons[0].Text
+}
+
+// because reports whether the verdict has a reason of that kind.
+func (r rollout) because(kind string) bool {
+	for _, why := range r.Verdict.Reasons {
+		if why.Kind == kind {
+			return true
+		}
+	}
+	return false
 }
 
 // message is a notification as the receiver keeps it.
@@ -190,8 +201,7 @@ func (u users) final(ctx context.Context) (load, error) {
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		var l load
-		err := u.d.call(ctx, http.MethodGet, "loadgen", "http", u.path(), nil, &l, http.StatusOK)
+		l, err := u.now(ctx)
 		if err == nil && l.EndedAt != nil {
 			return l, nil
 		}
@@ -201,6 +211,13 @@ func (u users) final(ctx context.Context) (load, error) {
 		case <-tick.C:
 		}
 	}
+}
+
+// now are the counts so far.
+func (u users) now(ctx context.Context) (load, error) {
+	var l load
+	err := u.d.call(ctx, http.MethodGet, "loadgen", "http", u.path(), nil, &l, http.StatusOK)
+	return l, err
 }
 
 // lost is an error when the load generator does not know the load any more: it has been started anew, and nobody sends
@@ -258,6 +275,11 @@ func callChaos(ctx context.Context, method, base, token, plan string) ([]byte, e
 	}
 	request.Header.Set("Authorization", "Bearer "+token)
 	request.Header.Set("Content-Type", "application/json")
+	return send(request)
+}
+
+// send returns what was answered with 200.
+func send(request *http.Request) ([]byte, error) {
 	client := http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	response, err := client.Do(request)
 	if err != nil {
@@ -266,7 +288,7 @@ func callChaos(ctx context.Context, method, base, token, plan string) ([]byte, e
 	defer response.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(response.Body, 64<<10))
 	if err == nil && response.StatusCode != http.StatusOK {
-		err = fmt.Errorf("%s /chaos gave %s: %s", method, response.Status, text)
+		err = fmt.Errorf("%s %s gave %s: %s", request.Method, request.URL.Path, response.Status, text)
 	}
 	return text, err
 }

@@ -44,7 +44,8 @@ func (d *Drill) calls(ctx context.Context, after int) ([]Call, error) {
 
 // transcript is the course of a release in words that do not depend on how fast anything was: the phases, the weights,
 // and for each weight every different hook call with its answer and every different event, in the order in which they
-// first came. Left out is what says no more than "not yet", for how often it is said is a matter of time.
+// first came. Left out is what says no more than "not yet", for how often it is said is a matter of time; and so is whether
+// Flagger asked in vain at a weight before it was told to go back.
 func transcript(events []timeline.Event, calls []Call) ([]string, error) {
 	var lines []string
 	for _, subject := range []string{phase, weight} {
@@ -56,7 +57,7 @@ func transcript(events []timeline.Event, calls []Call) ([]string, error) {
 		}
 		lines = append(lines, subject+": "+strings.Join(values, " "))
 	}
-	at := "weight 0"
+	at, from := "weight 0", len(lines)
 	var said []string
 	for _, c := range calls {
 		var p payload
@@ -67,13 +68,16 @@ func transcript(events []timeline.Event, calls []Call) ([]string, error) {
 		if c.Hook == "event" {
 			line = fmt.Sprintf("event %s %q: %d", p.Metadata.EventType, p.Metadata.EventMessage, c.Status)
 		}
+		if c.Hook == "rollback" && c.Status == http.StatusOK {
+			lines = lines[:from]
+		}
 		if notYet(c, p) || slices.Contains(said, line) {
 			continue
 		}
 		said = append(said, line)
 		lines = append(lines, at+": "+line)
 		if _, percent, ok := strings.Cut(p.Metadata.EventMessage, " canary weight "); ok && c.Hook == "event" {
-			at, said = "weight "+percent, nil
+			at, from, said = "weight "+percent, len(lines), nil
 		}
 	}
 	return lines, nil

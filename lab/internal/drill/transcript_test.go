@@ -36,8 +36,6 @@ func TestTranscript(t *testing.T) {
 		"weight 0: pre-rollout in Progressing: 200",
 		"weight 0: confirm-traffic-increase in Progressing: 200",
 		`weight 0: event Normal "` + advance + `": 200`,
-		"weight 10: rollback in Progressing: 403",
-		"weight 10: rollout in Progressing: 200",
 		"weight 10: rollback in Progressing: 200",
 		`weight 10: event Normal "Canary failed! Scaling down podinfo.demo": 200`,
 	}

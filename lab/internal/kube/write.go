@@ -121,6 +121,36 @@ func (c *Client) SetSecret(ctx context.Context, namespace, name, key, value stri
 	return nil
 }
 
+// Secret is one value of a Secret, "" when there is no such Secret or value.
+func (c *Client) Secret(ctx context.Context, namespace, name, key string) (string, error) {
+	secret, err := c.core.CoreV1().Secrets(namespace).Get(ctx, name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("read secret %s/%s: %w", namespace, name, err)
+	}
+	return string(secret.Data[key]), nil
+}
+
+// Deploy gives a Deployment's pod template a new deploy id: a new version in the eyes of Flagger, with the same image.
+func (c *Client) Deploy(ctx context.Context, namespace, name, id string) error {
+	patch := fmt.Sprintf(`{"spec":{"template":{"metadata":{"annotations":{%q:%q}}}}}`, deployID, id)
+	_, err := c.core.AppsV1().Deployments(namespace).Patch(ctx, name, types.StrategicMergePatchType, []byte(patch), metav1.PatchOptions{})
+	if err != nil {
+		return fmt.Errorf("deploy %s as %s/%s: %w", id, namespace, name, err)
+	}
+	return nil
+}
+
+// PatchCanary changes a Canary by a JSON merge patch.
+func (c *Client) PatchCanary(ctx context.Context, namespace, name, patch string) error {
+	if _, err := c.dynamic.Resource(canaries()).Namespace(namespace).Patch(ctx, name, types.MergePatchType, []byte(patch), metav1.PatchOptions{}); err != nil {
+		return fmt.Errorf("change canary %s/%s: %w", namespace, name, err)
+	}
+	return nil
+}
+
 // Scale sets the number of a Deployment's pods.
 func (c *Client) Scale(ctx context.Context, namespace, name string, pods int32) error {
 	err := retry.RetryOnConflict(retry.DefaultRetry, func() error {

@@ -1,9 +1,12 @@
 package stack
 
 import (
+	"cmp"
 	"context"
+	"crypto/rand"
 
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/lab/internal/chart"
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/lab/internal/kube"
 )
 
 // release is a chart to be installed.
@@ -50,7 +53,8 @@ func (s *Stack) flagger(ctx context.Context) (release, error) {
 }
 
 func (s *Stack) gatekeeper(context.Context) (release, error) {
-	r := s.ours("gatekeeper", append([]string{s.path("lab", "values", "gatekeeper.yaml")}, s.GatekeeperValues...))
+	base := cmp.Or(s.GatekeeperBase, s.path("lab", "values", "gatekeeper.yaml"))
+	r := s.ours("gatekeeper", append([]string{base}, s.GatekeeperValues...))
 	if s.GatekeeperVolume != "" {
 		r.Sets = append(r.Sets, "persistence.hostPath="+s.GatekeeperVolume)
 	}
@@ -67,6 +71,27 @@ func (s *Stack) ours(name string, values []string) release {
 		Name: name, Namespace: SystemNamespace, Chart: folder, Values: values,
 		Sets: []string{"image.repository=" + s.repository(name), "image.tag=" + s.tag(name)},
 	}}
+}
+
+// operatorStep makes the operator's token, once: the gatekeeper reads it at its start only.
+func (s *Stack) operatorStep() Step {
+	return Step{
+		Name: "operator's token",
+		Done: func(ctx context.Context) (bool, error) {
+			client, err := s.client()
+			if err != nil {
+				return false, err
+			}
+			token, err := client.Secret(ctx, SystemNamespace, TokensSecret, OperatorToken)
+			return token != "", err
+		},
+		Run: s.with(func(ctx context.Context, client *kube.Client) error {
+			if err := namespace(ctx, client, SystemNamespace); err != nil {
+				return err
+			}
+			return client.SetSecret(ctx, SystemNamespace, TokensSecret, OperatorToken, rand.Text())
+		}),
+	}
 }
 
 // helmStep installs or upgrades a release. What is to be installed is asked for when it is needed: images have no

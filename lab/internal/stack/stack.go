@@ -22,6 +22,13 @@ const (
 	SystemNamespace     = "rollout-system"
 )
 
+// The Secret, in the system's namespace, with the token of who may approve and reject; named in the values for the
+// gatekeeper.
+const (
+	TokensSecret  = "lab-tokens"
+	OperatorToken = "operator"
+)
+
 // The versions of public charts that are installed when no other chart is given.
 const (
 	FlaggerVersion      = "1.44.0"
@@ -40,6 +47,7 @@ type Config struct {
 
 	IngressValues    []string // files, the last one wins
 	FlaggerValues    []string
+	GatekeeperBase   string // in the place of the lab's own values for it; "" is those
 	GatekeeperValues []string
 	GatekeeperVolume string // folder of the node for the gatekeeper's memory; "" is a claim
 }
@@ -75,6 +83,7 @@ func (s *Stack) Steps() []Step {
 		s.applyStep(s.monitoring()),
 		s.helmStep("flagger", s.flagger),
 		s.applyStep(s.metricTemplate()),
+		s.operatorStep(),
 		s.helmStep("gatekeeper", s.gatekeeper),
 		s.helmStep("loadgen", s.loadgen),
 		s.applyStep(s.receiver()),
