@@ -4,6 +4,8 @@ import (
 	"reflect"
 	"testing"
 	"time"
+
+	"pgregory.net/rapid"
 )
 
 var start = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
@@ -145,4 +147,47 @@ func TestTag(t *testing.T) {
 			t.Errorf("%q: got %q, want %q", image, got, want)
 		}
 	}
+}
+
+// verdict.md §4.2, property 7: wherever processes start anew and whenever a source is first seen, what was read is counted
+// once; only what was served after the last reading and before the end of a process is lost.
+func TestRestartsLoseOnlyWhatNobodyRead(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		book := Book{}
+		type process struct {
+			served, read Counts
+			start        float64
+		}
+		sources := map[string]*process{}
+		var want Counts // of all that was served, less what died unread
+		clock := 0.0
+		for i := range rapid.IntRange(1, 60).Draw(t, "steps") {
+			clock++
+			name := rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, "source")
+			p := sources[name]
+			if p == nil {
+				p = &process{start: clock}
+				sources[name] = p
+			}
+			fresh := Counts{rapid.Uint64Range(0, 50).Draw(t, "good"), rapid.Uint64Range(0, 5).Draw(t, "bad")}
+			p.served, want = p.served.Add(fresh), want.Add(fresh)
+			switch rapid.IntRange(0, 3).Draw(t, "what") {
+			case 0: // it dies, and what was not read of it is gone
+				lost := p.served.Sub(p.read)
+				want = Counts{want.Good - lost.Good, want.Bad - lost.Bad}
+				*p = process{start: clock}
+			case 1: // nobody looks
+			default:
+				book.Add(name, TrackCanary, at(i), Reading{Counts: p.served, Start: p.start}, true)
+				p.read = p.served
+			}
+		}
+		for _, p := range sources {
+			unread := p.served.Sub(p.read)
+			want = Counts{want.Good - unread.Good, want.Bad - unread.Bad}
+		}
+		if got := book.Total(TrackCanary); got != want {
+			t.Fatalf("counted %+v, want %+v", got, want)
+		}
+	})
 }
