@@ -360,7 +360,10 @@ func (k *Keeper) apply(measured []measurement) ([]*run, error) {
 			}
 			continue
 		}
-		r.ticks = append(r.ticks, rollout.Judge(m.tick, r.rollout.Verdict))
+		// A release that waits for days, without traffic, says the same every second: once is enough to judge it again.
+		if !r.rollout.FirstTrafficAt.IsZero() || before.Outcome != r.rollout.Verdict.Outcome || before.Kind() != r.rollout.Verdict.Kind() {
+			r.ticks = append(r.ticks, rollout.Judge(m.tick, r.rollout.Verdict))
+		}
 		k.tell(r, before, m.tick.At)
 	}
 	return changed, errors.Join(errs...)

@@ -261,7 +261,7 @@ type Rollout struct {
 	Result         Result    `json:"result"`
 	StartedAt      time.Time `json:"startedAt"`
 	FirstTrafficAt time.Time `json:"firstTrafficAt"` // first weight over 0
-	Before         Counts    `json:"before"`         // primary's responses before that, counted for nothing
+	Before         Counts    `json:"before"`         // primary's responses until then, counted for nothing
 	AwaitsReset    bool      `json:"awaitsReset"`    // the weight is still that of the revision before
 	Supersedes     bool      `json:"supersedes"`     // it began so
 	EndedAt        time.Time `json:"endedAt"`
@@ -326,7 +326,7 @@ func (r *Rollout) Observe(t Tick) {
 	if r.AwaitsReset {
 		t.Weight = 0
 	}
-	if r.FirstTrafficAt.IsZero() && t.Weight == 0 {
+	if r.FirstTrafficAt.IsZero() {
 		r.Before = t.Primary
 	}
 	t.Primary = t.Primary.Sub(r.Before)

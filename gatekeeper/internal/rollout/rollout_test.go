@@ -61,7 +61,7 @@ func TestResponsesBelongToTheStepInWhichTheyFell(t *testing.T) {
 	if !r.FirstTrafficAt.Equal(at(3)) {
 		t.Errorf("first traffic at %s, want the first weight", r.FirstTrafficAt)
 	}
-	if r.Latest.Primary != (Counts{220, 1}) {
+	if r.Latest.Primary != (Counts{170, 1}) {
 		t.Errorf("the primary's counts since first traffic are %+v", r.Latest.Primary)
 	}
 	want := []Step{
