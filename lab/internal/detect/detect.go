@@ -55,11 +55,11 @@ type Sample struct {
 	Run     int      `json:"run"`
 	Verdict *float64 `json:"verdictSeconds"`    // from the fault's onset, null without one
 	Reason  string   `json:"reason,omitempty"`  // of the verdict
-	Weight0 *float64 `json:"weight0Seconds"`    // from the fault's onset, null where the traffic stayed
+	Weight0 *float64 `json:"weight0Seconds"`    // from the fault's onset, null where the traffic stayed to the end of patience
 	Failed  uint64   `json:"failedRequests"`    // of the users, of all they sent to both versions
 	Before  uint64   `json:"failedBeforeFault"` // of these, before there was a fault
 	False   bool     `json:"falseRollback"`     // it came back before there was a fault: nothing else was measured
-	Note    string   `json:"note,omitempty"`    // why there is less than a measurement
+	Note    string   `json:"note,omitempty"`    // why nothing was measured
 }
 
 // String is one line.
@@ -190,7 +190,7 @@ func ratio(a, b values) string {
 
 // row is what the samples of one kind and judge have in common.
 type row struct {
-	runs, early, missed     int // measured, came back before the fault, without a verdict or weight 0
+	runs, early, lost       int // measured, came back before the fault, not measured
 	verdict, weight0, brake values
 	failed                  values
 }
@@ -205,7 +205,8 @@ func (r Report) row(kind, judge string) row {
 			out.early++
 			continue
 		case s.Note != "":
-			out.missed++
+			out.lost++
+			continue
 		}
 		out.runs++
 		out.failed = append(out.failed, float64(s.Failed))
@@ -223,10 +224,14 @@ func (r Report) row(kind, judge string) row {
 }
 
 func (r row) count() string {
-	if r.missed > 0 {
-		return fmt.Sprintf("%d (%d not to their end)", r.runs, r.missed)
+	text := fmt.Sprint(r.runs)
+	if never := r.runs - len(r.weight0); never > 0 {
+		text += fmt.Sprintf(" (%d never at weight 0)", never)
 	}
-	return fmt.Sprint(r.runs)
+	if r.lost > 0 {
+		text += fmt.Sprintf(", %d not measured", r.lost)
+	}
+	return text
 }
 
 // goal says what is aimed at and whether it is reached: half in 6 s by the default policy and 3 s by the fast one, few in

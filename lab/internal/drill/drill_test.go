@@ -160,10 +160,10 @@ func TestAnswered(t *testing.T) {
 		canary count.Counts
 		miss   string
 	}{
-		"failures of the primary are the fault's too": {shared, codes(map[string]uint64{"200": 90, "500": 13}), count.Counts{Good: 40, Bad: 10}, ""},
-		"in an outage that is shared each must count": {shared, codes(map[string]uint64{"200": 90, "500": 14}), count.Counts{Good: 40, Bad: 10}, "both versions counted 13"},
-		"some requests may die with a process":        {dying, codes(map[string]uint64{"200": 98, "502": 2}), count.Counts{Good: 40}, ""},
-		"more than were under way may not":            {dying, codes(map[string]uint64{"200": 97, "502": 3}), count.Counts{Good: 40}, "want at most 2"},
+		"failures of the primary are the fault's too":  {shared, codes(map[string]uint64{"200": 90, "500": 13}), count.Counts{Good: 40, Bad: 10}, ""},
+		"in an outage that is shared each must count":  {shared, codes(map[string]uint64{"200": 90, "500": 14}), count.Counts{Good: 40, Bad: 10}, "both versions counted 13"},
+		"some requests may die with a process":         {dying, codes(map[string]uint64{"200": 98, "502": 2}), count.Counts{Good: 40}, ""},
+		"more than were under way may not":             {dying, codes(map[string]uint64{"200": 97, "502": 3}), count.Counts{Good: 40}, "want at most 2"},
 		"a promotion without a failure is met":         {good, codes(map[string]uint64{"200": 90, "201": 10}), count.Counts{Good: 40}, ""},
 		"one failed request in a promotion is missed":  {good, codes(map[string]uint64{"200": 99, "502": 1}), count.Counts{Good: 40}, "1 of the users' 100 requests failed"},
 		"no answer at all is a failure too":            {good, codes(map[string]uint64{"200": 99, "0": 1}), count.Counts{Good: 40}, "failed, want none"},
@@ -173,7 +173,9 @@ func TestAnswered(t *testing.T) {
 		"a failure beside the fault's is missed":       {bad, codes(map[string]uint64{"200": 89, "500": 10, "503": 1}), count.Counts{Good: 40, Bad: 10}, "other failures"},
 		"a fault that did nothing is missed":           {bad, codes(map[string]uint64{"200": 100}), count.Counts{Good: 40}, "no bad answer"},
 	} {
-		t.Run(name, func(t *testing.T) { wantMiss(t, answered(c.s, c.users, view{canary: c.canary, primary: count.Counts{Bad: 3}}), c.miss) })
+		t.Run(name, func(t *testing.T) {
+			wantMiss(t, answered(c.s, c.users, view{canary: c.canary, primary: count.Counts{Bad: 3}}), c.miss)
+		})
 	}
 }
 

@@ -241,12 +241,6 @@ func (t *trial) judged(ctx context.Context, s *detect.Sample) error {
 	}
 	s.Failed = users.failed() - s.Before
 	s.Verdict, s.Weight0, s.Reason = between(t.onset, t.failedAt), between(t.onset, t.back), t.why
-	switch {
-	case s.Weight0 == nil:
-		s.Note = fmt.Sprintf("traffic not taken back within %s", toFind)
-	case id != "" && s.Verdict == nil:
-		s.Note = fmt.Sprintf("no verdict fail within %s", toFind)
-	}
 	return nil
 }
 

@@ -131,7 +131,7 @@ scrape_configs:
 	}
 	var want, got map[string]any
 	expected := strings.Replace(before, "kubernetes_sd_configs: [{role: pod}]",
-		"http_sd_configs: [{url: https://api/pods, refresh_interval: 1s, authorization: {credentials: secret}, tls_config: {ca_file: /ca}}]", 1)
+		"http_sd_configs: [{url: https://api/pods, refresh_interval: 1s, authorization: {type: Bearer, credentials: secret}, tls_config: {ca_file: /ca}}]", 1)
 	if err := yaml.Unmarshal([]byte(expected), &want); err != nil {
 		t.Fatal(err)
 	}

@@ -81,7 +81,7 @@ func Adapt(text []byte, url, token, authority string) ([]byte, error) {
 		}
 		delete(job, "kubernetes_sd_configs")
 		job["http_sd_configs"] = []any{map[string]any{
-			"url": url, "refresh_interval": "1s", "authorization": map[string]any{"credentials": token}, "tls_config": map[string]any{"ca_file": authority},
+			"url": url, "refresh_interval": "1s", "authorization": map[string]any{"type": "Bearer", "credentials": token}, "tls_config": map[string]any{"ca_file": authority},
 		}}
 	}
 	return yaml.Marshal(config)
