@@ -41,7 +41,7 @@ mutate: toolchain ## change the code of PACKAGE=evidence at one place at a time 
 		--output-statuses lc --workers 2 --timeout-coefficient 20 ./internal/$(PACKAGE)
 fuzz: toolchain ## feed the decoders what nobody would write, FUZZTIME=60s each; findings are kept in testdata/fuzz
 	@$(call each,../hack/fuzz $(FUZZTIME))
-bench: lab ## measure loadgen and the app against other programs, as ratios: make bench ARGS="load --rounds 3"
+bench: lab ## measure: ratios against other programs (ARGS="load --rounds 3"), or how soon faults are found (ARGS=detect)
 	build/lab bench $(ARGS)
 prove: lab ## run the scenarios: make prove ARGS="--engine existing"
 	build/lab prove $(ARGS)
