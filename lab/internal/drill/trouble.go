@@ -78,13 +78,17 @@ func blindWants() []timeline.Expectation {
 const (
 	sharedTTL   = 20 * time.Second
 	sharedFault = `{"errorRate":0.3,"status":500,"ttl":%q}`
-	sharedWatch = time.Minute // in which the canary must stay, once it is over
+	sharedAfter = 3 * time.Second // the first weight: the gatekeeper counts the primary from there on, and looks every second
+	sharedWatch = time.Minute     // in which the canary must stay, once it is over
 )
 
 // breakBoth lets canary and primary fail alike for a time. The objective holds the canary afterwards, for its errors count
 // whoever's they are; so a person ends it.
 func breakBoth(ctx context.Context, d *Drill, eyes *observer) error {
 	if err := eyes.await(ctx, at("10")); err != nil {
+		return err
+	}
+	if err := eyes.holds(ctx, sharedAfter); err != nil {
 		return err
 	}
 	pods, err := d.canaries(ctx, eyes.deployID)
