@@ -132,13 +132,14 @@ func detect(rules policy.Rules, rate, percent float64) Detection {
 	}
 	line := -math.Log(rules.Confidence.FalseRollback / 100 / channels)
 	block := rules.Confidence.Block
+	stakes := evidence.EveryBlock(block)
 	var bets evidence.Process
 	var n, k float64
 	for at := time.Duration(0); at < farthest; at += block {
 		end := at + block
 		requests := math.Floor(rate * end.Seconds())
 		bad := math.Floor(requests*percent/100 + .5)
-		bets = bets.Observe(at, bad-k, requests-n, allowed(rules))
+		bets = bets.Observe(stakes, at, bad-k, requests-n, allowed(rules))
 		n, k = requests, bad
 		proven := k >= leastBad && bets.LogE() >= line
 		if proven || at < rules.FailFast.Within && end >= rules.FailFast.Within && windowFails(rules, n, k) {

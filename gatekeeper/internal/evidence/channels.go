@@ -27,6 +27,7 @@ type Limits struct {
 	SLO   float64 // share of bad requests that the objective allows, in (0,1): 0.005 for 99.5 %
 	Ratio float64 // how many times the primary's odds of failing the canary's may be; 1 is "no worse"
 	Alpha float64 // chance, in (0,1), of ever rolling a good canary back, for each channel
+	Stakes
 }
 
 // Channels are the processes that decide on a canary, all fed with the same blocks (verdict.md §2.3). The zero value
@@ -46,8 +47,8 @@ func (c Channels) Observe(l Limits, b Block) Channels {
 	if b.Canary.Requests == 0 && b.Primary.Requests == 0 {
 		return c
 	}
-	c.SLO = c.SLO.Observe(b.At, b.Canary.Bad, b.Canary.Requests, l.SLO)
-	c.Primary = c.Primary.Observe(b.At, b.Primary.Bad, b.Primary.Requests, l.SLO)
+	c.SLO = c.SLO.Observe(l.Stakes, b.At, b.Canary.Bad, b.Canary.Requests, l.SLO)
+	c.Primary = c.Primary.Observe(l.Stakes, b.At, b.Primary.Bad, b.Primary.Requests, l.SLO)
 	c.Primary = c.Primary.Cap(primaryCap / l.Alpha)
 	if c.Breach(l) {
 		c.SLO = c.SLO.Cap(1)
@@ -56,7 +57,7 @@ func (c Channels) Observe(l Limits, b Block) Channels {
 	if b.Canary.Requests > 0 && b.Primary.Requests > 0 {
 		weighed := l.Ratio * b.Canary.Requests
 		share := weighed / (weighed + b.Primary.Requests)
-		c.Compare = c.Compare.Observe(b.At, b.Canary.Bad, b.Canary.Bad+b.Primary.Bad, share)
+		c.Compare = c.Compare.Observe(l.Stakes, b.At, b.Canary.Bad, b.Canary.Bad+b.Primary.Bad, share)
 	}
 	return c
 }

@@ -74,14 +74,15 @@ func (s State) Observe(p Plan, at time.Duration, t Totals) State {
 		s.First = s.At
 		return s
 	}
-	if at-s.From < p.Block {
+	// A tick may come a little before its time; a block that waited for the next would be half as long again.
+	if at-s.From < p.Block-p.Block/10 {
 		return s
 	}
 	canary := t.Canary.minus(s.At.Canary)
 	block := Block{At: s.From, Canary: canary, Primary: t.Primary.minus(s.At.Primary)}
 	s.Lately = s.Lately.add(at-s.From, block)
 	s.Pods = s.Lately.spare(p.Pods, block, s.Pods.Observe(p.Pods, block))
-	s.Hard = s.Hard.Observe(s.From, canary.Bad, canary.Requests, p.Hard)
+	s.Hard = s.Hard.Observe(p.Pods.Stakes, s.From, canary.Bad, canary.Requests, p.Hard)
 	if p.Ingress.Alpha > 0 {
 		block := Block{At: s.From, Canary: t.IngressCanary.minus(s.At.IngressCanary), Primary: t.IngressPrimary.minus(s.At.IngressPrimary)}
 		s.IngressLately = s.IngressLately.add(at-s.From, block)
@@ -89,7 +90,7 @@ func (s State) Observe(p Plan, at time.Duration, t Totals) State {
 	}
 	if limit := p.Latency.limit(s.At.PrimaryTimes); limit > 0 {
 		slow, all := t.CanaryTimes.slower(limit)-s.At.CanaryTimes.slower(limit), t.CanaryTimes.total()-s.At.CanaryTimes.total()
-		s.Latency = s.Latency.Observe(s.From, slow, all, p.Latency.Allowed)
+		s.Latency = s.Latency.Observe(p.Pods.Stakes, s.From, slow, all, p.Latency.Allowed)
 		s.Slow += slow
 	}
 	s.From, s.At = at, t

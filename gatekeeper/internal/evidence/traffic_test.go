@@ -13,27 +13,24 @@ import (
 // that fail, on the same version and in the same block.
 type traffic struct {
 	chance          *rand.Rand
-	block           time.Duration // a whole part of restartEvery
-	canary, primary float64       // requests a second that no error caused
-	rate            float64       // share of bad requests
-	cluster         float64       // mean size, >= 1
+	block           time.Duration
+	canary, primary float64 // requests a second that no error caused
+	rate            float64 // share of bad requests
+	cluster         float64 // mean size, >= 1
 }
 
 // starts is the share of the requests that start a cluster: so many that rate of all requests are bad, the clusters' own
 // included.
 func (s traffic) starts() float64 { return s.rate / (s.cluster - s.rate*(s.cluster-1)) }
 
-// blocks draws the blocks of a time. Blocks without an error that follow each other are drawn as one, up to the next stake:
-// bets on them multiply to the bet on their sum, and the sum of Poisson counts is one. That is many times faster and
-// changes no evidence (TestErrorFreeBlocksMayBeAddedUp).
+// blocks draws the blocks of a time.
 func (s traffic) blocks(until time.Duration) iter.Seq[Block] {
 	return func(yield func(Block) bool) {
 		start, seconds := s.starts(), s.block.Seconds()
-		perStake, last := int(restartEvery/s.block), int(until/s.block)
+		good := seconds * (1 - start)
 		gap := func() float64 { return s.chance.ExpFloat64() / ((s.canary + s.primary) * start * seconds) }
-		for i, next := 0, gap(); i < last; { // next is when the next cluster starts, in blocks
-			end := min(int(next), (i/perStake+1)*perStake, last)
-			good := seconds * (1 - start) * float64(max(end-i, 1))
+		next := gap() // when the next cluster starts, in blocks
+		for i := range int(until / s.block) {
 			b := Block{
 				At:      time.Duration(i) * s.block,
 				Canary:  Counts{Requests: s.poisson(s.canary * good)},
@@ -51,7 +48,6 @@ func (s traffic) blocks(until time.Duration) iter.Seq[Block] {
 			if !yield(b) {
 				return
 			}
-			i = max(end, i+1)
 		}
 	}
 }

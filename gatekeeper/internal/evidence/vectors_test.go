@@ -140,7 +140,7 @@ func TestSingleRequestsReachTheLineAtTheReferenceCounts(t *testing.T) {
 			if float64(i) >= n-k {
 				hit = 1
 			}
-			p = p.Observe(0, hit, 1, 0.005)
+			p = p.Observe(Documented(), 0, hit, 1, 0.005)
 		}
 		return p.LogE() >= math.Log(200)
 	}

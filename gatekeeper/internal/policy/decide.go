@@ -95,15 +95,16 @@ func Advance(rules Rules, r *rollout.Rollout, t rollout.Tick) {
 func plan(rules Rules, r rollout.Rollout) evidence.Plan {
 	whole := rules.Confidence.FalseRollback / 100
 	p := evidence.Plan{Block: rules.Confidence.Block, Hard: rules.FailFast.ErrorRate / 100}
+	stakes := evidence.EveryBlock(rules.Confidence.Block)
 	channels := 2.0
 	if rules.Latency != nil {
 		channels++
 	}
 	if hasIngress(rules, r) {
-		p.Ingress = evidence.Limits{SLO: allowed(rules), Ratio: 1, Alpha: whole * secondOpinion / 2}
+		p.Ingress = evidence.Limits{SLO: allowed(rules), Ratio: 1, Alpha: whole * secondOpinion / 2, Stakes: stakes}
 		whole -= whole * secondOpinion
 	}
-	p.Pods = evidence.Limits{SLO: allowed(rules), Ratio: 1, Alpha: whole / channels}
+	p.Pods = evidence.Limits{SLO: allowed(rules), Ratio: 1, Alpha: whole / channels, Stakes: stakes}
 	if l := rules.Latency; l != nil {
 		p.Latency = evidence.LatencyPlan{Alpha: whole / channels, Allowed: 1 - l.Quantile/100, Max: l.Max.Seconds()}
 		if l.WorseBy > 0 {
