@@ -75,7 +75,7 @@ func (m *Meter) Read(ctx context.Context, now time.Time, r rollout.Rollout, c ro
 			canaries = append(canaries, p)
 		}
 	}
-	tick.Health = rollout.HealthOf(canaries, r.Latest, now)
+	tick.Health = rollout.HealthOf(canaries, book, r.Latest, now)
 	tick.Canary, tick.Primary = book.Total(rollout.TrackCanary), book.Total(rollout.TrackPrimary)
 	if sli.Duration != "" {
 		tick.Latency = book.Times()

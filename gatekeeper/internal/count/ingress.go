@@ -26,7 +26,7 @@ const (
 	backOff = 5 * time.Second
 	// budgetTimeout is for a question about a month.
 	budgetTimeout = 10 * time.Second
-	// baseline is the mark in a Book that the ingress was read at least once: series born later count from zero.
+	// baseline begins the names of what a Book has from the ingress.
 	baseline = "ingress"
 )
 
@@ -138,10 +138,14 @@ func space(m model.Metric) string {
 	return string(m["namespace"])
 }
 
-// take counts each series' newest sample. Samples from before the canary's first traffic are where counting starts, and so
-// is the first look at all; a series born after it, such as the first 502, counts from zero.
+// take counts each series' newest sample. Samples from before the canary's first traffic are where counting starts. A
+// series born after it, such as the first 502, counts from zero, but only where its controller was seen before without
+// it: of one that is seen for the first time, or again after a while, nobody knows how old its counts are.
 func (i *Ingress) take(all model.Matrix, r rollout.Rollout, book rollout.Book, isGood func(string) bool) {
-	_, counting := book[baseline]
+	seen := map[string]bool{} // controllers, at looks before this one
+	for _, series := range all {
+		_, seen[controller(series.Metric)] = book[controller(series.Metric)]
+	}
 	for _, series := range all {
 		last := series.Values[len(series.Values)-1]
 		n, err := whole(float64(last.Value))
@@ -159,15 +163,21 @@ func (i *Ingress) take(all model.Matrix, r rollout.Rollout, book rollout.Book, i
 			got.Counts.Bad = n
 		}
 		source := baseline + series.Metric.String()
-		if !counting || r.FirstTrafficAt.IsZero() || at.Before(r.FirstTrafficAt) {
+		_, known := book[source]
+		if r.FirstTrafficAt.IsZero() || at.Before(r.FirstTrafficAt) || !known && !seen[controller(series.Metric)] {
 			book.Begin(source, track, at, got)
 			continue
 		}
 		book.Add(source, track, at, got, true)
 	}
-	if !counting {
-		book[baseline] = rollout.Record{}
+	for name := range seen {
+		book[name] = rollout.Record{}
 	}
+}
+
+// controller is the mark in a Book that a controller's page was read.
+func controller(m model.Metric) string {
+	return baseline + "@" + string(m["instance"]) + "/" + string(m["controller_pod"])
 }
 
 // Budget asks how many requests came through a Canary's ingress in the window that ends now, and how many were bad by isGood.

@@ -97,13 +97,18 @@ func TestTheIngressIsASecondOpinion(t *testing.T) {
 	if o = read(16); o.Canary != (rollout.Counts{Good: 10, Bad: 5}) || o.Primary != (rollout.Counts{Good: 104}) {
 		t.Fatalf("after a restart of the controller: %+v", o)
 	}
+	// A controller that is seen for the first time brings years of counts along, which are nobody's here.
+	p.set(at(18), map[string]float64{primary: 4, canary: 2, canaryBad: 0, `"namespace":"demo","canary":"c","status":"500","controller_pod":"other"`: 900})
+	if o = read(18); o.Canary != (rollout.Counts{Good: 10, Bad: 5}) {
+		t.Fatalf("a controller seen for the first time: %+v", o)
+	}
 	// Down: the counts stay, grow old, and say why. Prometheus is left alone for a while.
 	p.down.Store(true)
 	before = p.asked.Load()
 	for s := 20; s < 25; s++ {
 		o = read(s)
 	}
-	if o.Canary.Total() != 15 || o.Age != 9*time.Second || !strings.Contains(o.Trouble, "ask Prometheus") || p.asked.Load() != before+1 {
+	if o.Canary.Total() != 15 || o.Age != 6*time.Second || !strings.Contains(o.Trouble, "ask Prometheus") || p.asked.Load() != before+1 {
 		t.Errorf("got %+v after %d questions", o, p.asked.Load()-before)
 	}
 }

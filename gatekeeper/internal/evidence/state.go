@@ -25,7 +25,7 @@ func (t Totals) valid() bool {
 			return false
 		}
 	}
-	return t.CanaryTimes.valid() && t.PrimaryTimes.valid()
+	return true
 }
 
 // isCount reports whether n can have been counted: a whole number, as far as a float64 counts one by one.
@@ -63,18 +63,23 @@ type State struct {
 // bet on. The first totals are only where counting starts, except for the canary's own requests, which all belong to
 // the rollout. Totals that go backwards or cannot be counts change nothing but Broken.
 func (s State) Observe(p Plan, at time.Duration, t Totals) State {
-	if !t.valid() || s.Begun && (at < s.From || !t.after(s.At)) {
+	if !t.valid() || s.Begun && !t.after(s.At) {
 		s.Broken = true
 		return s
 	}
 	s.Broken = false
+	if !t.CanaryTimes.valid() || !t.PrimaryTimes.valid() || s.Begun && !(t.CanaryTimes.after(s.At.CanaryTimes) && t.PrimaryTimes.after(s.At.PrimaryTimes)) {
+		// Times that can not be say nothing of errors, whose channels go on.
+		t.CanaryTimes, t.PrimaryTimes = s.At.CanaryTimes, s.At.PrimaryTimes
+	}
 	if !s.Begun {
 		s.Begun, s.From, s.At = true, at, t
 		s.At.Canary = Counts{}
 		s.First = s.At
 		return s
 	}
-	// A tick may come a little before its time; a block that waited for the next would be half as long again.
+	// A clock that was set back: the block begins anew by the clock as it is, its counts stay.
+	s.From = min(s.From, at)
 	if at-s.From < p.Block-p.Block/10 {
 		return s
 	}
@@ -103,6 +108,9 @@ type Lately struct {
 	Primary Counts `json:"primary"`
 }
 
+// fewErrors of the primary are no incident, whatever their share.
+const fewErrors = 2
+
 // fadeTime is about how long it takes to prove a serious failure.
 const fadeTime = 15 * time.Second
 
@@ -119,7 +127,7 @@ func (l Lately) add(passed time.Duration, b Block) Lately {
 // traffic; until it speaks, an outage that both share would be blamed on the canary.
 func (l Lately) Incident(limits Limits) bool {
 	primary := l.Primary.Rate()
-	return primary > limits.SLO && l.Canary.Rate() < 2*primary
+	return l.Primary.Bad > fewErrors && primary > limits.SLO && l.Canary.Rate() < 2*primary
 }
 
 // spare throws the SLO channel's winnings away during an incident, which is always allowed (verdict.md §2.2).
@@ -140,8 +148,7 @@ func (t Totals) after(o Totals) bool {
 		return d.Bad >= 0 && d.Requests >= d.Bad
 	}
 	return grows(t.Canary, o.Canary) && grows(t.Primary, o.Primary) &&
-		grows(t.IngressCanary, o.IngressCanary) && grows(t.IngressPrimary, o.IngressPrimary) &&
-		t.CanaryTimes.after(o.CanaryTimes) && t.PrimaryTimes.after(o.PrimaryTimes)
+		grows(t.IngressCanary, o.IngressCanary) && grows(t.IngressPrimary, o.IngressPrimary)
 }
 
 // Histogram counts responses by time, as Prometheus does: Counts[i] took at most Bounds[i] seconds; the last count, one

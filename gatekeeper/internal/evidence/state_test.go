@@ -214,27 +214,17 @@ func TestImpossibleTotalsChangeNothingButBroken(t *testing.T) {
 		return t
 	}
 	for name, c := range map[string]moment{
-		"not a number":              {2 * time.Minute, next(func(t *Totals) { t.Canary.Bad = math.NaN() })},
-		"requests not a number":     {2 * time.Minute, next(func(t *Totals) { t.Canary.Requests = math.NaN() })},
-		"infinite":                  {2 * time.Minute, next(func(t *Totals) { t.Primary.Requests = math.Inf(1) })},
-		"negative":                  {2 * time.Minute, next(func(t *Totals) { t.IngressCanary = Counts{-1, -1} })},
-		"more bad than there are":   {2 * time.Minute, next(func(t *Totals) { t.IngressPrimary = Counts{900, 901} })},
-		"the canary's go back":      {2 * time.Minute, next(func(t *Totals) { t.Canary = Counts{99, 2} })},
-		"the primary's go back":     {2 * time.Minute, next(func(t *Totals) { t.Primary = Counts{900, 0} })},
-		"an ingress's go back":      {2 * time.Minute, next(func(t *Totals) { t.IngressCanary = Counts{99, 2} })},
-		"the other ingress's too":   {2 * time.Minute, next(func(t *Totals) { t.IngressPrimary = Counts{899, 1} })},
-		"a good request turns bad":  {2 * time.Minute, next(func(t *Totals) { t.Canary = Counts{100, 3} })},
-		"time goes back":            {59 * time.Second, good},
-		"times of fewer":            {2 * time.Minute, next(func(t *Totals) { t.CanaryTimes = Histogram{[]float64{1}, []float64{90, 99}} })},
-		"a slow one turns fast":     {2 * time.Minute, next(func(t *Totals) { t.CanaryTimes = Histogram{[]float64{1}, []float64{100, 101}} })},
-		"half a request":            {2 * time.Minute, next(func(t *Totals) { t.Canary.Requests += .5 })},
-		"times by other bounds":     {2 * time.Minute, next(func(t *Totals) { t.CanaryTimes = Histogram{[]float64{2}, []float64{90, 101}} })},
-		"times out of order":        {2 * time.Minute, next(func(t *Totals) { t.PrimaryTimes = Histogram{[]float64{2, 1}, []float64{1, 2, 3}} })},
-		"more within a shorter one": {2 * time.Minute, next(func(t *Totals) { t.PrimaryTimes = Histogram{[]float64{1, 2}, []float64{3, 2, 3}} })},
-		"a negative time":           {2 * time.Minute, next(func(t *Totals) { t.PrimaryTimes = Histogram{[]float64{1}, []float64{-1, 3}} })},
-		"infinite times":            {2 * time.Minute, next(func(t *Totals) { t.PrimaryTimes = Histogram{[]float64{1}, []float64{1, math.Inf(1)}} })},
-		"bounds without counts":     {2 * time.Minute, next(func(t *Totals) { t.PrimaryTimes = Histogram{Bounds: []float64{1}} })},
-		"counts without bounds":     {2 * time.Minute, next(func(t *Totals) { t.PrimaryTimes = Histogram{Counts: []float64{1, 2, 3}} })},
+		"not a number":             {2 * time.Minute, next(func(t *Totals) { t.Canary.Bad = math.NaN() })},
+		"requests not a number":    {2 * time.Minute, next(func(t *Totals) { t.Canary.Requests = math.NaN() })},
+		"infinite":                 {2 * time.Minute, next(func(t *Totals) { t.Primary.Requests = math.Inf(1) })},
+		"negative":                 {2 * time.Minute, next(func(t *Totals) { t.IngressCanary = Counts{-1, -1} })},
+		"more bad than there are":  {2 * time.Minute, next(func(t *Totals) { t.IngressPrimary = Counts{900, 901} })},
+		"the canary's go back":     {2 * time.Minute, next(func(t *Totals) { t.Canary = Counts{99, 2} })},
+		"the primary's go back":    {2 * time.Minute, next(func(t *Totals) { t.Primary = Counts{900, 0} })},
+		"an ingress's go back":     {2 * time.Minute, next(func(t *Totals) { t.IngressCanary = Counts{99, 2} })},
+		"the other ingress's too":  {2 * time.Minute, next(func(t *Totals) { t.IngressPrimary = Counts{899, 1} })},
+		"a good request turns bad": {2 * time.Minute, next(func(t *Totals) { t.Canary = Counts{100, 3} })},
+		"half a request":           {2 * time.Minute, next(func(t *Totals) { t.Canary.Requests += .5 })},
 	} {
 		after := before.Observe(plan(), c.at, c.totals)
 		want := before
@@ -245,6 +235,44 @@ func TestImpossibleTotalsChangeNothingButBroken(t *testing.T) {
 		if mended := after.Observe(plan(), 2*time.Minute, good); mended.Broken {
 			t.Errorf("%s: possible totals afterwards do not mend it", name)
 		}
+	}
+}
+
+// Response times that can not be say nothing of errors: those go on being weighed.
+func TestImpossibleTimesLeaveTheErrorsAlone(t *testing.T) {
+	good := Totals{Canary: Counts{100, 2}, Primary: Counts{900, 1}, CanaryTimes: Histogram{[]float64{1}, []float64{90, 100}}}
+	before := State{}.Observe(plan(), 0, Totals{}).Observe(plan(), time.Minute, good)
+	next := func(change func(*Totals)) Totals {
+		t := good
+		t.Canary = Counts{110, 5}
+		change(&t)
+		return t
+	}
+	for name, c := range map[string]moment{
+		"times of fewer":            {2 * time.Minute, next(func(t *Totals) { t.CanaryTimes = Histogram{[]float64{1}, []float64{90, 99}} })},
+		"a slow one turns fast":     {2 * time.Minute, next(func(t *Totals) { t.CanaryTimes = Histogram{[]float64{1}, []float64{100, 101}} })},
+		"times by other bounds":     {2 * time.Minute, next(func(t *Totals) { t.CanaryTimes = Histogram{[]float64{2}, []float64{90, 101}} })},
+		"times out of order":        {2 * time.Minute, next(func(t *Totals) { t.PrimaryTimes = Histogram{[]float64{2, 1}, []float64{1, 2, 3}} })},
+		"more within a shorter one": {2 * time.Minute, next(func(t *Totals) { t.PrimaryTimes = Histogram{[]float64{1, 2}, []float64{3, 2, 3}} })},
+		"a negative time":           {2 * time.Minute, next(func(t *Totals) { t.PrimaryTimes = Histogram{[]float64{1}, []float64{-1, 3}} })},
+		"infinite times":            {2 * time.Minute, next(func(t *Totals) { t.PrimaryTimes = Histogram{[]float64{1}, []float64{1, math.Inf(1)}} })},
+		"bounds without counts":     {2 * time.Minute, next(func(t *Totals) { t.PrimaryTimes = Histogram{Bounds: []float64{1}} })},
+		"counts without bounds":     {2 * time.Minute, next(func(t *Totals) { t.PrimaryTimes = Histogram{Counts: []float64{1, 2, 3}} })},
+	} {
+		after := before.Observe(plan(), c.at, c.totals)
+		if after.Broken || after.Latency != before.Latency || after.Slow != before.Slow || after.Pods.SLO.LogE() <= before.Pods.SLO.LogE() {
+			t.Errorf("%s: the state is %+v", name, after)
+		}
+	}
+}
+
+// Where the clock was set back, blocks go on by the clock as it is.
+func TestAClockThatGoesBackLosesNoEvidence(t *testing.T) {
+	s := State{}.Observe(plan(), 0, Totals{}).Observe(plan(), time.Hour, Totals{Canary: Counts{100, 0}, Primary: Counts{900, 0}})
+	back := s.Observe(plan(), time.Minute, Totals{Canary: Counts{110, 10}, Primary: Counts{990, 0}})
+	found := back.Observe(plan(), time.Minute+plan().Block, Totals{Canary: Counts{120, 20}, Primary: Counts{1080, 0}})
+	if back.Broken || found.Broken || found.Pods.SLO.LogE() <= s.Pods.SLO.LogE() || found.At.Canary.Bad != 20 {
+		t.Errorf("got %+v", found)
 	}
 }
 

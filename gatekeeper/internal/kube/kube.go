@@ -203,6 +203,7 @@ func (c *Cluster) read(o map[string]any) (rollout.Canary, error) {
 		Phase:  rollout.Phase(text(o, "status", "phase")),
 		Policy: policyName(o), Interval: interval(o),
 	}
+	canary.Suspended, _, _ = unstructured.NestedBool(o, "spec", "suspend")
 	weight, _, _ := unstructured.NestedInt64(o, "status", "canaryWeight")
 	canary.Weight, canary.LeftAt = int(weight), int(weight)
 	ns, target := canary.Key.Namespace, text(o, "spec", "targetRef", "name")

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 	"unicode"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -31,7 +30,7 @@ func pod(p *corev1.Pod, track rollout.Track) rollout.Pod {
 	if p.Status.PodIP != "" {
 		out.Address = net.JoinHostPort(p.Status.PodIP, port(p))
 	}
-	out.Ready, out.UnreadySince = ready(p)
+	out.Ready = ready(p)
 	out.Waiting, out.WaitingText = waiting(p.Status)
 	return out
 }
@@ -44,21 +43,13 @@ func port(p *corev1.Pod) string {
 	return p.Annotations[portAnnotation]
 }
 
-// ready says whether p is ready and, if it is not, since when. The condition's time is that of its making while the pod
-// never was ready; a pod without the condition was not even looked at by a kubelet.
-func ready(p *corev1.Pod) (bool, time.Time) {
+func ready(p *corev1.Pod) bool {
 	for _, c := range p.Status.Conditions {
-		if c.Type != corev1.PodReady {
-			continue
-		}
-		if c.Status == corev1.ConditionTrue {
-			return true, time.Time{}
-		}
-		if !c.LastTransitionTime.IsZero() {
-			return false, c.LastTransitionTime.Time
+		if c.Type == corev1.PodReady {
+			return c.Status == corev1.ConditionTrue
 		}
 	}
-	return false, p.CreationTimestamp.Time
+	return false
 }
 
 func containers(s corev1.PodStatus) []corev1.ContainerStatus {

@@ -3,33 +3,26 @@ package kube
 import (
 	"strings"
 	"testing"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/rollout"
 )
 
-func TestUnreadySince(t *testing.T) {
-	made, changed := time.Unix(1000, 0), time.Unix(2000, 0)
-	cond := func(kind corev1.PodConditionType, status corev1.ConditionStatus, at time.Time) []corev1.PodCondition {
-		return []corev1.PodCondition{{Type: corev1.PodInitialized, Status: "True"}, {Type: kind, Status: status, LastTransitionTime: metav1.NewTime(at)}}
-	}
+func TestReady(t *testing.T) {
 	for name, c := range map[string]struct {
-		conditions []corev1.PodCondition
-		ready      bool
-		since      time.Time
+		kind   corev1.PodConditionType
+		status corev1.ConditionStatus
+		ready  bool
 	}{
-		"ready":                     {cond(corev1.PodReady, corev1.ConditionTrue, changed), true, time.Time{}},
-		"unready since":             {cond(corev1.PodReady, corev1.ConditionFalse, changed), false, changed},
-		"unknown: its node is lost": {cond(corev1.PodReady, corev1.ConditionUnknown, changed), false, changed},
-		"without a time":            {cond(corev1.PodReady, corev1.ConditionFalse, time.Time{}), false, made},
-		"no kubelet has seen it":    {cond(corev1.PodScheduled, corev1.ConditionFalse, changed), false, made},
+		"ready":                     {corev1.PodReady, corev1.ConditionTrue, true},
+		"unready":                   {corev1.PodReady, corev1.ConditionFalse, false},
+		"unknown: its node is lost": {corev1.PodReady, corev1.ConditionUnknown, false},
+		"no kubelet has seen it":    {corev1.PodScheduled, corev1.ConditionTrue, false},
 	} {
-		p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{CreationTimestamp: metav1.NewTime(made)}, Status: corev1.PodStatus{Conditions: c.conditions}}
-		if got := pod(p, rollout.TrackCanary); got.Ready != c.ready || !got.UnreadySince.Equal(c.since) {
-			t.Errorf("%s: ready %v, unready since %v, want %v and %v", name, got.Ready, got.UnreadySince, c.ready, c.since)
+		p := &corev1.Pod{Status: corev1.PodStatus{Conditions: []corev1.PodCondition{{Type: corev1.PodInitialized, Status: "True"}, {Type: c.kind, Status: c.status}}}}
+		if got := pod(p, rollout.TrackCanary); got.Ready != c.ready {
+			t.Errorf("%s: ready %v, want %v", name, got.Ready, c.ready)
 		}
 	}
 }

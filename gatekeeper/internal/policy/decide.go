@@ -87,7 +87,21 @@ func Advance(rules Rules, r *rollout.Rollout, t rollout.Tick) {
 	if !climb.IsZero() && t.At.Sub(climb) >= rules.FailFast.Within {
 		r.WindowOf = climb // looked at once
 	}
+	r.HeldSince = heldSince(r.HeldSince, v)
 	r.Judge(v)
+}
+
+// heldSince is when the hold that v continues began. Time that is only baked is not held.
+func heldSince(since time.Time, v rollout.Verdict) time.Time {
+	baking := slices.ContainsFunc(v.Reasons, func(r rollout.Reason) bool { return r.Kind == KindBaking })
+	switch {
+	case v.Outcome != rollout.Hold || v.Evidence == nil || baking:
+		return time.Time{}
+	case since.IsZero():
+		return v.At
+	default:
+		return since
+	}
 }
 
 // plan fixes what is tested. The chance of a false rollback is shared by all channels that run: a fifth is the ingress's
@@ -182,10 +196,10 @@ func Decide(rules Rules, r rollout.Rollout, now time.Time) rollout.Verdict {
 	}
 	if reasons := holds(rules, r, step, a, now); len(reasons) > 0 {
 		if late, ok := heldTooLong(rules, r, step, reasons, now); ok {
-			if rules.Evidence.OnTooLittle == RollBack || underObjective(rules, r.Latest.Canary) {
-				return verdict(rollout.Fail, now, a, append([]rollout.Reason{late}, reasons...)...)
-			}
 			reasons = append([]rollout.Reason{late}, reasons...)
+			if canaryToBlame(rules, r, a, reasons) {
+				return verdict(rollout.Fail, now, a, reasons...)
+			}
 		}
 		return verdict(rollout.Hold, now, a, append(reasons, told(step)...)...)
 	}
@@ -270,7 +284,7 @@ func broken(r rollout.Rollout) []rollout.Reason {
 	switch {
 	case h.Waiting == "CrashLoopBackOff" || h.Restarts >= crashes:
 		add(KindCrashLoop, fmt.Sprintf("a canary pod ended with an error %d times%s", h.Restarts, detail(h)))
-	case startError(h.Waiting) && r.Latest.At.Sub(r.StartedAt) >= startGrace:
+	case rollout.StartError(h.Waiting) && h.WaitingFor >= startGrace:
 		add(KindImage, "a canary pod can not be started"+detail(h))
 	}
 	if traffic && h.DownFor >= downGrace {
@@ -286,18 +300,6 @@ func detail(h rollout.Health) string {
 		return ""
 	}
 	return fmt.Sprintf(" (%s: %s%s)", h.Pod, h.Waiting, because(h.Text))
-}
-
-// startError reports whether a container waits for something that is wrong, not for something that takes its time. The
-// words are the kubelet's (pkg/kubelet/images and kuberuntime).
-func startError(waiting string) bool {
-	switch waiting {
-	case "ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName", "ImageInspectError", "RegistryUnavailable",
-		"CreateContainerConfigError", "CreateContainerError", "RunContainerError", "StartError":
-		return true
-	default:
-		return false
-	}
 }
 
 func failures(rules Rules, r rollout.Rollout, a *rollout.Assessment, now time.Time) []rollout.Reason {
@@ -396,6 +398,9 @@ func holds(rules Rules, r rollout.Rollout, step rollout.Step, a *rollout.Assessm
 	if hasIngress(rules, r) {
 		reasons = append(reasons, opinion(r, step)...)
 	}
+	if why := unmeasured(rules, t); why != "" {
+		add(KindBlind, nil, "latency can not be judged: %s", why)
+	}
 	if c.Total() == 0 {
 		add(KindNoTraffic, values(c), "no canary request counted at %d %% of traffic", step.Weight)
 	}
@@ -421,13 +426,27 @@ func holds(rules Rules, r rollout.Rollout, step rollout.Step, a *rollout.Assessm
 	return reasons
 }
 
+// unmeasured says why latency, where the policy asks for it, can not be judged; "" when it can.
+func unmeasured(rules Rules, t rollout.Tick) string {
+	switch {
+	case rules.Latency == nil || t.Canary.Total() == 0:
+		return ""
+	case t.Latency == nil || len(t.Latency.Bounds) == 0:
+		return "there is no histogram " + rules.Metrics.Duration + " on the pods' pages, or they do not agree on its buckets"
+	case rules.Latency.Max.Seconds() > t.Latency.Bounds[len(t.Latency.Bounds)-1]:
+		return fmt.Sprintf("latency.max is beyond the last bucket of %s, %v s", rules.Metrics.Duration, t.Latency.Bounds[len(t.Latency.Bounds)-1])
+	default:
+		return ""
+	}
+}
+
 // needed says how much more evidence the next weight takes, and whether there is hope.
 func needed(rules Rules, r rollout.Rollout, step rollout.Step, a *rollout.Assessment, now time.Time) rollout.Reason {
 	text := fmt.Sprintf("the evidence supports %s of traffic; %.0f more requests without an error allow %s",
 		percent(math.Floor(100*a.AllowedWeight)), a.RequestsNeeded, percent(100*next(r)))
 	rate := float64(step.Canary.Total()) / max(now.Sub(step.From).Seconds(), 1)
 	reason := rollout.Reason{Kind: KindNeedEvidence, Values: with(values(r.Latest.Canary), map[string]float64{"needed": a.RequestsNeeded, "perSecond": rate, "allowedWeight": a.AllowedWeight})}
-	left := rules.Evidence.MaxHold - held(rules, r, step, now)
+	left := rules.Evidence.MaxHold - held(r, now)
 	switch {
 	case rate <= 0 || left <= 0:
 	case a.RequestsNeeded > rate*left.Seconds():
@@ -498,13 +517,16 @@ func told(step rollout.Step) []rollout.Reason {
 // leastShared is from how many requests a share is looked at.
 const leastShared = 100
 
-// held is how long the step has lasted beyond its bake time.
-func held(rules Rules, r rollout.Rollout, step rollout.Step, now time.Time) time.Duration {
-	return now.Sub(step.From) - bake(rules, r)
+// held is how long the rollout has been held without a pass.
+func held(r rollout.Rollout, now time.Time) time.Duration {
+	if r.HeldSince.IsZero() {
+		return 0
+	}
+	return now.Sub(r.HeldSince)
 }
 
 func heldTooLong(rules Rules, r rollout.Rollout, step rollout.Step, why []rollout.Reason, now time.Time) (rollout.Reason, bool) {
-	h := held(rules, r, step, now)
+	h := held(r, now)
 	if h <= rules.Evidence.MaxHold {
 		return rollout.Reason{}, false
 	}
@@ -512,6 +534,19 @@ func heldTooLong(rules Rules, r rollout.Rollout, step rollout.Step, why []rollou
 		Kind: KindHeldTooLong, Text: fmt.Sprintf("held for %s at %d %% of traffic, longer than %s, and it did not mend: %s", seconds(h), step.Weight, seconds(rules.Evidence.MaxHold), why[0].Text),
 		Values: map[string]float64{"held": h.Seconds()},
 	}, true
+}
+
+// canaryToBlame reports whether a rollout that was held too long is to fail: as the policy says of too little evidence, and
+// where the objective was not kept and the evidence says so too, if less than it takes at once. What the environment or
+// the counting does is never the canary's fault.
+func canaryToBlame(rules Rules, r rollout.Rollout, a *rollout.Assessment, reasons []rollout.Reason) bool {
+	for _, reason := range reasons {
+		switch reason.Kind {
+		case KindSharedIncident, KindBlind, KindContradiction, KindData:
+			return false
+		}
+	}
+	return rules.Evidence.OnTooLittle == RollBack || underObjective(rules, r.Latest.Canary) && a.LogSLO >= math.Log(thinEvidence)
 }
 
 // underObjective reports whether enough requests say that the canary does not keep its objective.

@@ -184,6 +184,18 @@ func TestDecide(t *testing.T) {
 		"or failed, where the policy says so": {
 			changed(rules, func(r *Rules) { r.Evidence.OnTooLittle = RollBack }), []leg{{seconds: 2200, weight: 10, good: 1, pgood: 9, every: 60}}, rollout.Fail, KindHeldTooLong, "did not mend",
 		},
+		"hours of pass are not held: one late scrape fails nothing": {
+			changed(quick(rules), func(r *Rules) { r.Evidence.OnTooLittle = RollBack }),
+			[]leg{{seconds: 3000, weight: 10, good: 10, pgood: 90}, {seconds: 1, weight: 10, at: func(t *rollout.Tick, _ int) { t.Age = 6 * time.Second }}},
+			rollout.Hold, KindBlind, "6s old",
+		},
+		"nor does a long incident that both share": {
+			changed(quick(rules), func(r *Rules) { r.Evidence.OnTooLittle, r.FailFast.Mode = RollBack, Guarded }),
+			[]leg{steady, {seconds: 2000, weight: 10, good: 95, bad: 5, pgood: 855, pbad: 45}}, rollout.Hold, KindHeldTooLong, "the primary itself",
+		},
+		"a little under the objective for long is no proof": {
+			quick(rules), []leg{{seconds: 2400, weight: 10, good: 179, bad: 1, pgood: 1620, pbad: 9}}, rollout.Hold, KindHeldTooLong, "",
+		},
 		"old counts say nothing, whatever they said": {
 			quick(rules), []leg{{seconds: 60, weight: 10, good: 10, pgood: 90}, {seconds: 1, weight: 10, at: func(t *rollout.Tick, _ int) { t.Age = 6 * time.Second; t.Trouble = "connection refused" }}},
 			rollout.Hold, KindBlind, "6s old and 1 of its pods answer: nothing can be said of it (connection refused)",
@@ -222,12 +234,12 @@ func TestDecide(t *testing.T) {
 		},
 		"an image that can not be pulled": {
 			rules, []leg{{seconds: 8, at: func(t *rollout.Tick, _ int) {
-				t.Answering, t.Health = 0, rollout.Health{Pods: 1, Waiting: "ImagePullBackOff", Pod: "shop-1"}
+				t.Answering, t.Health = 0, rollout.Health{Pods: 1, Waiting: "ImagePullBackOff", Pod: "shop-1", WaitingFor: 10 * time.Second}
 			}}}, rollout.Fail, KindImage, "can not be started",
 		},
 		"a registry's hiccup is not judged at once": {
 			rules, []leg{{seconds: 6, at: func(t *rollout.Tick, _ int) {
-				t.Answering, t.Health = 0, rollout.Health{Pods: 1, Waiting: "ErrImagePull", Pod: "shop-1"}
+				t.Answering, t.Health = 0, rollout.Health{Pods: 1, Waiting: "ErrImagePull", Pod: "shop-1", WaitingFor: 9 * time.Second}
 			}}}, rollout.Hold, KindBlind, "",
 		},
 		"no canary pod is ready while traffic is assigned": {
@@ -407,6 +419,20 @@ func TestIsGood(t *testing.T) {
 	for status, want := range map[string]bool{"200": true, "299": true, "404": true, "403": false, "500": false, "301": false, "": false, "20": false, "2000": false} {
 		if slo.IsGood(status) != want {
 			t.Errorf("%q: good is %v, want %v", status, !want, want)
+		}
+	}
+}
+
+func TestLatencyThatIsNotMeasuredIsNotPassed(t *testing.T) {
+	rules := changed(quick(podsOnly()), func(r *Rules) { r.Latency = &Latency{Quantile: 99, Max: 2 * time.Second} })
+	for name, latency := range map[string]*rollout.Latency{
+		"no histogram":            nil,
+		"none but its sum":        {Canary: []uint64{1}, Primary: []uint64{1}},
+		"a limit beyond its last": {Bounds: []float64{.1, 1}, Canary: []uint64{0, 0, 900}, Primary: []uint64{0, 0, 900}},
+	} {
+		w := along(rules, leg{seconds: 60, weight: 10, good: 10, pgood: 90, at: func(t *rollout.Tick, _ int) { t.Latency = latency }})
+		if v := w.r.Verdict; v.Outcome != rollout.Hold || v.Kind() != KindBlind || !strings.Contains(v.Text(), "latency can not be judged") {
+			t.Errorf("%s: got %s %+v", name, v.Outcome, v.Reasons)
 		}
 	}
 }

@@ -73,6 +73,7 @@ func (e Evidence) validate(w *wrong) {
 		oneOf(w, at("evidence.source", i), s, Pods, Ingress)
 		w.unless(!slices.Contains(e.Source[:i], s), at("evidence.source", i), "%q is there twice; name each source once", s)
 	}
+	w.unless(len(e.Source) == 0 || slices.Contains(e.Source, Pods), "evidence.source", "the ingress alone can not carry a verdict: it does not say which pod answered; write [pods] or [pods, ingress]")
 	w.unless(e.MinRequests >= 1 && e.MinRequests <= maxRequests, "evidence.minRequests", "%d is not between 1 and %d; 0 would judge a canary that served nothing", e.MinRequests, maxRequests)
 	oneOf(w, "evidence.onTooLittle", e.OnTooLittle, HoldOn, RollBack)
 	w.span("evidence.maxHold", e.MaxHold, time.Second, 7*day)

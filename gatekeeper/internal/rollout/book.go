@@ -35,6 +35,8 @@ func (t Times) combine(o Times, change func(a, b uint64) uint64) Times {
 	switch {
 	case len(t.Counts) == 0:
 		return Times{o.Bounds, slices.Clone(o.Counts)}
+	case len(o.Counts) == 0:
+		return t
 	case !slices.Equal(t.Bounds, o.Bounds) || len(t.Counts) != len(o.Counts):
 		return Times{}
 	}
@@ -50,9 +52,6 @@ func (t Times) Add(o Times) Times { return t.combine(o, func(a, b uint64) uint64
 
 // sub gives what t has beyond o.
 func (t Times) sub(o Times) Times {
-	if len(o.Counts) == 0 {
-		return t
-	}
 	return t.combine(o, func(a, b uint64) uint64 { return a - min(a, b) })
 }
 
@@ -65,6 +64,9 @@ type Record struct {
 	LastTimes    Times     `json:"lastTimes,omitzero"`
 	CountedTimes Times     `json:"countedTimes,omitzero"`
 	SeenAt       time.Time `json:"seenAt"`
+	// WasReady says that the pod was seen ready, UnreadyFor how long it has not been since.
+	WasReady   bool          `json:"wasReady,omitempty"`
+	UnreadyFor time.Duration `json:"unreadyFor,omitempty"`
 }
 
 // Book has a Record for every pod (by UID) and series that has answered during one rollout, also for those that are gone.
@@ -80,17 +82,49 @@ func (b Book) Clone() Book { return maps.Clone(b) }
 func (b Book) Add(source string, track Track, seen time.Time, got Reading, fromZero bool) {
 	r, known := b[source]
 	r.Track = track
+	anew := known && (got.startedAfter(r) || got.Counts.Good < r.Last.Good || got.Counts.Bad < r.Last.Bad)
 	switch {
 	case !known && !fromZero:
-	case !known:
-		r.Counted, r.CountedTimes = got.Counts, got.Times
-	case got.Start != r.Start || got.Counts.Good < r.Last.Good || got.Counts.Bad < r.Last.Bad:
-		r.Counted, r.CountedTimes = r.Counted.Add(got.Counts), r.CountedTimes.Add(got.Times)
+	case !known || anew:
+		r.Counted = r.Counted.Add(got.Counts)
 	default:
-		r.Counted, r.CountedTimes = r.Counted.Add(got.Counts.Sub(r.Last)), r.CountedTimes.Add(got.Times.sub(r.LastTimes))
+		r.Counted = r.Counted.Add(got.Counts.Sub(r.Last))
 	}
-	r.Last, r.LastTimes, r.Start, r.SeenAt = got.Counts, got.Times, got.Start, seen
+	r.addTimes(got.Times, !known && !fromZero, anew)
+	r.Last, r.Start, r.SeenAt = got.Counts, got.Start, seen
 	b[source] = r
+}
+
+const (
+	// startSlack is by how much the clocks of a pod and of the gatekeeper may differ.
+	startSlack = 5 * time.Second
+	// startShift is by how many seconds a start may be told differently: the boot time is in whole ones.
+	startShift = 2
+)
+
+// startedAfter reports whether the process is another than the one of the record. Its start alone does not say so: client
+// libraries compute it from the node's boot time, which moves when the node's clock is set.
+func (g Reading) startedAfter(r Record) bool {
+	return g.Start-r.Start > startShift && time.UnixMilli(int64(1000*g.Start)).After(r.SeenAt.Add(-startSlack))
+}
+
+// addTimes takes in response times. A page without any, such as that of a process that has answered nothing yet, takes
+// nothing away.
+func (r *Record) addTimes(got Times, begin, anew bool) {
+	if len(got.Counts) == 0 {
+		if anew {
+			r.LastTimes = Times{}
+		}
+		return
+	}
+	switch {
+	case begin:
+	case anew || len(r.LastTimes.Counts) == 0:
+		r.CountedTimes = r.CountedTimes.Add(got)
+	default:
+		r.CountedTimes = r.CountedTimes.Add(got.sub(r.LastTimes))
+	}
+	r.LastTimes = got
 }
 
 // Begin lets counting of a source start at this reading, whatever it contributed before.

@@ -2,10 +2,17 @@ package rollout
 
 import "time"
 
-// HealthOf says how the pods of a canary are at now. Before is how they were at the tick before, which says how long none
-// has been ready: the API keeps no time of that, least of all when the pods are gone.
-func HealthOf(pods []Pod, before Tick, now time.Time) Health {
+// longestStep bounds what one tick adds to a time that is added up: while the gatekeeper was away nobody saw anything.
+const longestStep = 5 * time.Second
+
+// HealthOf says how the canary's pods are at now. Before is the tick before, book what is known of each pod: the API has
+// no memory of when a pod was ready, and its clock is another.
+func HealthOf(pods []Pod, book Book, before Tick, now time.Time) Health {
 	var h Health
+	var step time.Duration
+	if !before.At.IsZero() {
+		step = max(min(now.Sub(before.At), longestStep), 0)
+	}
 	for _, p := range pods {
 		if p.Terminating {
 			continue
@@ -13,20 +20,61 @@ func HealthOf(pods []Pod, before Tick, now time.Time) Health {
 		h.Pods++
 		if p.Ready {
 			h.Ready++
-		} else if wasReady(p) {
-			h.UnreadyFor = max(h.UnreadyFor, now.Sub(p.UnreadySince))
 		}
+		h.UnreadyFor = max(h.UnreadyFor, book.watch(p, step))
 		h.Restarts = max(h.Restarts, p.Restarts)
-		if h.Waiting == "" && p.Waiting != "" {
+		if gravity(p.Waiting) > gravity(h.Waiting) {
 			h.Waiting, h.Pod, h.Text = p.Waiting, p.Name, p.WaitingText
 		}
 	}
-	if h.Ready == 0 && !before.At.IsZero() {
-		h.DownFor = before.Health.DownFor + now.Sub(before.At)
+	if h.Ready == 0 && before.Weight > 0 {
+		h.DownFor = before.Health.DownFor + step
+	}
+	if StartError(h.Waiting) && StartError(before.Health.Waiting) {
+		h.WaitingFor = before.Health.WaitingFor + step
 	}
 	return h
 }
 
-// wasReady reports whether the pod, unready now, had been ready before. One that still starts, as all do after a scale-up,
-// is not a pod that broke. The API's times are whole seconds, and a new pod gets its first condition in its first ones.
-func wasReady(p Pod) bool { return p.UnreadySince.Sub(p.CreatedAt) > 2*time.Second }
+// watch notes whether a pod is ready and returns how long it has not been since it was. One that never was still starts,
+// as all do after a scale-up: it is not a pod that broke.
+func (b Book) watch(p Pod, step time.Duration) time.Duration {
+	r, known := b[p.UID]
+	if !known {
+		return 0
+	}
+	switch {
+	case p.Ready:
+		r.WasReady, r.UnreadyFor = true, 0
+	case r.WasReady:
+		r.UnreadyFor += step
+	}
+	b[p.UID] = r
+	return r.UnreadyFor
+}
+
+// StartError reports whether a container waits for something that is wrong, not for something that takes its time. The
+// words are the kubelet's (pkg/kubelet/images and kuberuntime).
+func StartError(waiting string) bool {
+	switch waiting {
+	case "ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName", "ImageInspectError", "RegistryUnavailable",
+		"CreateContainerConfigError", "CreateContainerError", "RunContainerError", "StartError":
+		return true
+	default:
+		return false
+	}
+}
+
+// gravity orders reasons to wait, so that of several pods the worst is told.
+func gravity(waiting string) int {
+	switch {
+	case waiting == "":
+		return 0
+	case waiting == "CrashLoopBackOff":
+		return 3
+	case StartError(waiting):
+		return 2
+	default:
+		return 1
+	}
+}

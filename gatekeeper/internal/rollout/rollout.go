@@ -102,9 +102,7 @@ type Pod struct {
 	Hash      string // pod-template-hash it runs
 	CreatedAt time.Time
 	Ready     bool
-	// UnreadySince is when the pod stopped being ready, or was made; zero while it is ready.
-	UnreadySince time.Time
-	Restarts     int // of its containers since the pod was made, after exits with an error
+	Restarts  int // of its containers since the pod was made, after exits with an error
 	// Waiting is why a container does not run, in the kubelet's word ("CrashLoopBackOff", "ImagePullBackOff"), and
 	// WaitingText what it says of it; both "" while all run.
 	Waiting, WaitingText string
@@ -125,6 +123,8 @@ type Canary struct {
 	Service string
 	// Interval is how often Flagger looks at the Canary.
 	Interval time.Duration
+	// Suspended says that Flagger was told to leave the Canary alone: it asks nothing then.
+	Suspended bool
 	// LeftAt is the canary weight in the Canary's own status. With phase Failed it is over 0 only when a promotion broke
 	// down and Flagger left the traffic on the canary (pkg/controller/scheduler.go: handleFailedPromotion).
 	LeftAt   int
@@ -271,6 +271,8 @@ type Rollout struct {
 	// Ingress is the ingress whose counts are a second opinion, "" when there is none.
 	Ingress  string         `json:"ingress,omitempty"`
 	Evidence evidence.State `json:"evidence"`
+	// HeldSince is when a hold began that neither a bake time nor a pass has ended since; zero while there is none.
+	HeldSince time.Time `json:"heldSince"`
 	// WindowOf is the begin of the climb whose first minutes were judged by failFast, zero before.
 	WindowOf  time.Time  `json:"windowOf"`
 	Decisions []Decision `json:"decisions,omitempty"` // of people, in the order of time

@@ -25,15 +25,16 @@ func TestBookCountsEveryResponseOnce(t *testing.T) {
 		"a pod made for the rollout counts from zero":           {true, []reading{{10, 1, 1}}, Counts{10, 1}},
 		"an older pod counts from its first reading":            {false, []reading{{1000, 50, 1}, {1010, 51, 1}}, Counts{10, 1}},
 		"the same reading again adds nothing":                   {true, []reading{{10, 1, 1}, {10, 1, 1}, {10, 1, 1}}, Counts{10, 1}},
-		"a restarted process keeps what it gave before":         {true, []reading{{10, 1, 1}, {3, 0, 2}}, Counts{13, 1}},
-		"a restart that overtook the old count is still seen":   {true, []reading{{10, 1, 1}, {30, 2, 2}}, Counts{40, 3}},
+		"a restarted process keeps what it gave before":         {true, []reading{{10, 1, 1}, {3, 0, 9}}, Counts{13, 1}},
+		"a restart that overtook the old count is still seen":   {true, []reading{{10, 1, 1}, {30, 2, 9}}, Counts{40, 3}},
 		"a counter that fell without a start time is a restart": {true, []reading{{10, 5, 0}, {12, 1, 0}}, Counts{22, 6}},
-		"an older pod that restarts counts all since":           {false, []reading{{1000, 50, 1}, {5, 2, 2}}, Counts{5, 2}},
+		"a start that moves with the node's clock is none":      {false, []reading{{1000, 50, -9000}, {1010, 51, -8999}}, Counts{10, 1}},
+		"an older pod that restarts counts all since":           {false, []reading{{1000, 50, 1}, {5, 2, 9}}, Counts{5, 2}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			book := Book{}
 			for i, r := range c.readings {
-				book.Add("uid", TrackCanary, at(i), Reading{Counts: Counts{r.good, r.bad}, Start: r.start}, c.fromZero)
+				book.Add("uid", TrackCanary, at(i), Reading{Counts: Counts{r.good, r.bad}, Start: float64(start.Unix()) + r.start}, c.fromZero)
 			}
 			if got := book.Total(TrackCanary); got != c.want {
 				t.Errorf("got %+v, want %+v", got, c.want)
@@ -162,7 +163,7 @@ func TestRestartsLoseOnlyWhatNobodyRead(t *testing.T) {
 		var want Counts // of all that was served, less what died unread
 		clock := 0.0
 		for i := range rapid.IntRange(1, 60).Draw(t, "steps") {
-			clock++
+			clock = float64(at(10 * i).Unix())
 			name := rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, "source")
 			p := sources[name]
 			if p == nil {
@@ -178,7 +179,7 @@ func TestRestartsLoseOnlyWhatNobodyRead(t *testing.T) {
 				*p = process{start: clock}
 			case 1: // nobody looks
 			default:
-				book.Add(name, TrackCanary, at(i), Reading{Counts: p.served, Start: p.start}, true)
+				book.Add(name, TrackCanary, at(10*i), Reading{Counts: p.served, Start: p.start}, true)
 				p.read = p.served
 			}
 		}

@@ -29,14 +29,16 @@ type Tick struct {
 type Health struct {
 	Pods       int           `json:"pods"`
 	Ready      int           `json:"ready"`
-	UnreadyFor time.Duration `json:"unreadyFor,omitempty"` // the pod that has been unready longest
-	// DownFor is how long no pod at all has been ready, 0 while one is.
+	UnreadyFor time.Duration `json:"unreadyFor,omitempty"` // since it was ready, of the pod that has been so longest
+	// DownFor is how long no pod at all has been ready while traffic was assigned, 0 while one is.
 	DownFor  time.Duration `json:"downFor,omitempty"`
 	Restarts int           `json:"restarts,omitempty"` // of the pod that was restarted most
 	// Waiting is the kubelet's word for why a container does not run, Pod whose, Text what it says.
 	Waiting string `json:"waiting,omitempty"`
 	Pod     string `json:"pod,omitempty"`
 	Text    string `json:"text,omitempty"`
+	// WaitingFor is how long something has been wrong with starting a container.
+	WaitingFor time.Duration `json:"waitingFor,omitempty"`
 }
 
 // Opinion is what another source counted, cumulative since this source was first read for the rollout.
