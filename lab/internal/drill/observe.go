@@ -21,7 +21,7 @@ const (
 	verdict = "verdict"    // of the gatekeeper, at the time that it says
 	told    = "told"       // what a notification told, at the time the receiver got it
 	entry   = "entry"      // written: the gatekeeper says that the report has it
-	keeper  = "gatekeeper" // killed, or rejected: a person said no to it
+	keeper  = "gatekeeper" // killed; blind, without the ingress's counts; rejected, when a person said no to it
 	reason  = "reason"     // a kind of reason that the gatekeeper's verdict has from here on
 	monitor = "prometheus" // down, up
 	app     = "app"        // died: the process in one of the canary's pods

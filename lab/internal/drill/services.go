@@ -28,8 +28,9 @@ type rollout struct {
 		Outcome string    `json:"outcome"`
 		At      time.Time `json:"at"`
 		Reasons []struct {
-			Kind string `json:"kind"`
-			Text string `json:"text"`
+			Kind   string             `json:"kind"`
+			Text   string             `json:"text"`
+			Values map[string]float64 `json:"values"`
 		} `json:"reasons"`
 	} `json:"verdict"`
 	Reported bool `json:"reported"`
@@ -48,6 +49,16 @@ func (r rollout) because(kind string) bool {
 	for _, why := range r.Verdict.Reasons {
 		if why.Kind == kind {
 			return true
+		}
+	}
+	return false
+}
+
+// blindAtIngress reports whether the verdict holds because the ingress's counts are old.
+func (r rollout) blindAtIngress() bool {
+	for _, why := range r.Verdict.Reasons {
+		if _, old := why.Values["ingressAge"]; old && why.Kind == "blind" {
+			return r.Verdict.Outcome == "hold"
 		}
 	}
 	return false

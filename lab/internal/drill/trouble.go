@@ -37,9 +37,12 @@ func blind(ctx context.Context, d *Drill, eyes *observer) (err error) {
 		err = errors.Join(err, d.Kube.Scale(ctx, d.Monitoring, "prometheus", 1))
 		eyes.record(time.Now(), monitor, "up")
 	}()
-	if err := eyes.await(ctx, timeline.Seen(reason, "blind")); err != nil {
+	// Not the event: before its first counts every rollout is blind.
+	err = d.until(ctx, func(context.Context) (bool, error) { return eyes.view().rollout.blindAtIngress(), nil })
+	if err != nil {
 		return err
 	}
+	eyes.record(time.Now(), keeper, "blind")
 	return eyes.holds(ctx, still)
 }
 
@@ -60,7 +63,7 @@ func (o *observer) holds(ctx context.Context, span time.Duration) error {
 // blindWants is the way of a good version that is held in between. How far it gets before is a matter of time.
 func blindWants() []timeline.Expectation {
 	const s = time.Second
-	down, hold, up := timeline.Seen(monitor, "down"), timeline.Seen(reason, "blind"), timeline.Seen(monitor, "up")
+	down, hold, up := timeline.Seen(monitor, "down"), timeline.Seen(keeper, "blind"), timeline.Seen(monitor, "up")
 	return []timeline.Expectation{
 		onTime(0, 60*s, in("Progressing")),
 		onTime(5*s, 60*s, at("10")),
