@@ -76,19 +76,38 @@ type whyCmd struct {
 
 // Run prints how the Canary stands.
 func (c whyCmd) Run(ctx context.Context, s streams) error {
-	var got policy.Standing
+	if namespace, name, both := strings.Cut(c.Canary, "/"); !both || namespace == "" || name == "" {
+		return fmt.Errorf("why %s: name the Canary as namespace/name", c.Canary)
+	}
+	var got json.RawMessage
 	if err := c.call(ctx, http.MethodGet, "/api/v1/why?canary="+url.QueryEscape(c.Canary), nil, &got); err != nil {
 		return err
 	}
 	if c.Output == "json" {
-		return json.NewEncoder(s.out).Encode(got)
+		_, err := fmt.Fprintf(s.out, "%s\n", got)
+		return err
 	}
-	_, err := io.WriteString(s.out, standing(got))
+	var view standingView
+	if err := json.Unmarshal(got, &view); err != nil {
+		return fmt.Errorf("read the gatekeeper's answer: %w", err)
+	}
+	_, err := io.WriteString(s.out, standing(view))
 	return err
 }
 
+// standingView is what is shown of the answer.
+type standingView struct {
+	policy.Standing
+	Rollout *struct {
+		ID        string           `json:"id"`
+		Revision  rollout.Revision `json:"revision"`
+		StartedAt time.Time        `json:"startedAt"`
+		Verdict   rollout.Verdict  `json:"verdict"`
+	} `json:"rollout"`
+}
+
 // standing is a Canary's state in words, a line for each thing.
-func standing(s policy.Standing) string {
+func standing(s standingView) string {
 	text := &strings.Builder{}
 	fmt.Fprintf(text, "%s: phase %s, canary weight %d %%\n", s.Canary, s.Phase, s.Weight)
 	if s.Rollout == nil {
@@ -150,7 +169,7 @@ func (c rejectCmd) Run(ctx context.Context, s streams) error { return c.say(ctx,
 func (d decision) say(ctx context.Context, s streams, kind rollout.DecisionKind) error {
 	id := d.Rollout
 	if strings.Contains(id, "/") {
-		var got policy.Standing
+		var got standingView
 		if err := d.call(ctx, http.MethodGet, "/api/v1/why?canary="+url.QueryEscape(id), nil, &got); err != nil {
 			return err
 		}
@@ -204,8 +223,8 @@ func (c replayCmd) Run(ctx context.Context, s streams) error {
 	default:
 		return fmt.Errorf("read tape: %w", err)
 	}
-	if len(tape.Ticks) == 0 {
-		return fmt.Errorf("tape %s: there are no ticks in it", c.Tape)
+	if len(tape.Ticks) == 0 || tape.Rollout.ID == "" || tape.Ticks[0].Tick.At.IsZero() {
+		return fmt.Errorf("tape %s: it is not a recorded rollout with ticks, as /api/v1/rollouts/{id}/tape gives it", c.Tape)
 	}
 	rules := tape.Rules
 	if c.Policy != "" {

@@ -48,13 +48,14 @@ type serveCmd struct {
 	Prometheus string `env:"GATEKEEPER_PROMETHEUS" help:"Prometheus that scrapes the ingress controller, for the second opinion and error budgets; neither without it."`
 	Brake      bool   `env:"GATEKEEPER_BRAKE" help:"May set the weight of a failed canary to 0 itself, where a policy says so. Needs the right to patch ingresses."`
 	// Tokens are read from files where a name is given: a mounted Secret shows in no process list.
-	OperatorToken     string     `env:"GATEKEEPER_OPERATOR_TOKEN" help:"Bearer token that lets people approve and reject; nobody may without one."`
-	OperatorTokenFile string     `env:"GATEKEEPER_OPERATOR_TOKEN_FILE" type:"existingfile" help:"File with that token."`
-	AlertsToken       string     `env:"GATEKEEPER_ALERTS_TOKEN" help:"Bearer token that lets Alertmanager send alerts; nobody may without one."`
-	AlertsTokenFile   string     `env:"GATEKEEPER_ALERTS_TOKEN_FILE" type:"existingfile" help:"File with that token."`
-	WebhookURL        string     `env:"GATEKEEPER_WEBHOOK_URL" help:"Where notifications are posted as JSON; none are sent without it."`
-	Kubeconfig        string     `env:"GATEKEEPER_KUBECONFIG" help:"Way to the cluster; the pod's service account without it."`
-	LogLevel          slog.Level `default:"INFO" env:"LOG_LEVEL" help:"DEBUG, INFO, WARN or ERROR."`
+	OperatorToken     string        `env:"GATEKEEPER_OPERATOR_TOKEN" help:"Bearer token that lets people approve and reject; nobody may without one."`
+	OperatorTokenFile string        `env:"GATEKEEPER_OPERATOR_TOKEN_FILE" type:"existingfile" help:"File with that token."`
+	AlertsToken       string        `env:"GATEKEEPER_ALERTS_TOKEN" help:"Bearer token that lets Alertmanager send alerts; nobody may without one."`
+	AlertTime         time.Duration `default:"5h" env:"GATEKEEPER_ALERT_TIME" help:"How long an alert counts as firing without being told again: longer than Alertmanager's repeat_interval."`
+	AlertsTokenFile   string        `env:"GATEKEEPER_ALERTS_TOKEN_FILE" type:"existingfile" help:"File with that token."`
+	WebhookURL        string        `env:"GATEKEEPER_WEBHOOK_URL" help:"Where notifications are posted as JSON; none are sent without it."`
+	Kubeconfig        string        `env:"GATEKEEPER_KUBECONFIG" help:"Way to the cluster; the pod's service account without it."`
+	LogLevel          slog.Level    `default:"INFO" env:"LOG_LEVEL" help:"DEBUG, INFO, WARN or ERROR."`
 }
 
 // Run builds everything in the order of its dependencies, and serves until ctx ends or a part fails.
@@ -133,7 +134,7 @@ func (c serveCmd) Run(ctx context.Context, s streams) error {
 	hooks := flagger.New(conductor, healthy, reg, log.With("component", "flagger"))
 	people := web.New(web.Config{
 		Desk: memory, Conductor: conductor, Policies: policies, ReportFile: string(reportFile), Healthy: healthy, Metrics: reg, Log: log.With("component", "web"),
-		Now: time.Now, OperatorToken: operator, AlertsToken: alerts,
+		Now: time.Now, AlertTime: c.AlertTime, OperatorToken: operator, AlertsToken: alerts,
 	})
 	if err := listen(&group, ctx, c.HookListen, hooks); err != nil {
 		return err

@@ -1,14 +1,17 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -27,9 +30,9 @@ type simulateCmd struct {
 	ErrorRate   float64       `default:"0.02" help:"Share of the canary's requests that fail, 0 to 1."`
 	PrimaryRate float64       `default:"0.001" help:"Share of the primary's requests that fail, 0 to 1."`
 	Cluster     float64       `default:"1" help:"Mean number of errors that come together; 1: each by itself."`
-	For         time.Duration `default:"30m" help:"How long a rollout may stay undecided."`
+	For         time.Duration `default:"45m" help:"How long a rollout is watched; longer than bake and evidence.maxHold, to see all rules."`
 	Policy      string        `type:"existingfile" help:"Policy document (YAML); the default policy without it."`
-	Runs        int           `default:"1000" help:"Rollouts of each kind."`
+	Runs        int           `default:"200" help:"Rollouts of each kind."`
 	Seed        uint64        `default:"1" help:"The same seed gives the same result."`
 	Flagger     bool          `help:"Show also what Flagger's own success rate check would do (1m window; 10s/1, 10s/10, 1m/5)."`
 	Output      string        `enum:"text,json" default:"text" help:"text or json."`
@@ -87,6 +90,9 @@ func (c simulateCmd) Run(ctx context.Context, s streams) error {
 	var lines []simulated
 	for _, k := range kinds {
 		for _, rates := range [][2]float64{{c.ErrorRate, c.PrimaryRate}, {atSLO, atSLO}} {
+			if c.Output == "text" {
+				fmt.Fprintf(s.err, "simulating %d rollouts: %s, errors %.3g %%\n", c.Runs, k.name, 100*rates[0])
+			}
 			service := simulate.Service{RPS: c.RPS, Weight: c.Weight, ErrorRate: rates[0], PrimaryRate: rates[1], Cluster: c.Cluster, For: c.For}
 			all, err := c.many(ctx, s.err, service, k.make, fmt.Sprintf("%s, errors %v", k.name, rates[0]))
 			if err != nil {
@@ -141,7 +147,7 @@ func (c simulateCmd) print(out io.Writer, lines []simulated) error {
 	text := &strings.Builder{}
 	fmt.Fprintf(text, "%v requests/s, %d %% to the canary (%.3g/s), errors in clusters of %v, %d rollouts each, watched for %s\n\n",
 		c.RPS, c.Weight, c.RPS*float64(c.Weight)/100, c.Cluster, c.Runs, short(c.For))
-	fmt.Fprintf(text, "%-32s %-22s %12s %16s %20s\n", "judge", "canary", "rolled back", "after (95 %)", "failed requests (95 %)")
+	fmt.Fprintf(text, "%-32s %-22s %12s %16s %22s  %s\n", "judge", "canary", "rolled back", "after (95 %)", "failed requests (95 %)", "why")
 	for i, l := range lines {
 		canary := fmt.Sprintf("fails %.3g %%", 100*l.ErrorRate)
 		if i%2 == 1 {
@@ -152,11 +158,20 @@ func (c simulateCmd) print(out io.Writer, lines []simulated) error {
 			after = fmt.Sprintf("%.0f s (%.0f)", l.Seconds.Median, l.Seconds.P95)
 			failed = fmt.Sprintf("%.0f (%.0f)", l.Failed.Median, l.Failed.P95)
 		}
-		fmt.Fprintf(text, "%-32s %-22s %10.4g %% %16s %20s\n", l.Judge, canary, 100*float64(l.RolledBack)/float64(l.Runs), after, failed)
+		fmt.Fprintf(text, "%-32s %-22s %10.4g %% %16s %22s  %s\n", l.Judge, canary, 100*float64(l.RolledBack)/float64(l.Runs), after, failed, reasons(l.Reasons))
 	}
 	text.WriteString("\nA canary at its SLO that is rolled back is a false rollback.\n")
 	_, err := io.WriteString(out, text.String())
 	return err
+}
+
+// reasons lists the kinds of verdicts, the most frequent first.
+func reasons(of map[string]int) string {
+	kinds := slices.SortedFunc(maps.Keys(of), func(a, b string) int { return cmp.Or(of[b]-of[a], cmp.Compare(a, b)) })
+	for i, kind := range kinds {
+		kinds[i] = fmt.Sprintf("%s %d", kind, of[kind])
+	}
+	return strings.Join(kinds, ", ")
 }
 
 // short is a duration without empty minutes and seconds: 10s, 1m, 30m.

@@ -23,7 +23,8 @@ func next(open *rollout.Rollout, c rollout.Canary, candidate string) (m move, se
 		return move{}, ""
 	}
 	hash := c.Revision.Hash
-	if hash == "" || open != nil && open.Revision.Hash == hash {
+	// Without the primary's revision nobody could say which of its pods speak for it.
+	if hash == "" || c.Stable.Hash == "" || open != nil && open.Revision.Hash == hash {
 		return move{}, ""
 	}
 	if candidate != hash {
@@ -50,6 +51,8 @@ func ending(open *rollout.Rollout, c rollout.Canary) rollout.Result {
 		return rollout.RolledBack
 	case c.Phase == rollout.Succeeded && (same || !open.Phase.Analysed() || promotedTo(c.Stable, *open)):
 		return rollout.Promoted
+	case c.Phase == rollout.Initialized:
+		return rollout.Aborted // the Canary was deleted and made anew while nobody looked
 	case c.Phase == rollout.Succeeded || c.Phase == rollout.Failed:
 		return rollout.Superseded
 	default:

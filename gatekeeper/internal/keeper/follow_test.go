@@ -40,6 +40,8 @@ func TestNext(t *testing.T) {
 		"something newer was promoted while nobody looked":             {underWay, rollout.Succeeded, "c", 0, old, "", move{end: rollout.Superseded}, ""},
 		"something newer failed while nobody looked":                   {underWay, rollout.Failed, "c", 0, old, "", move{end: rollout.Superseded}, ""},
 		"a Canary that starts over from nothing leaves things be":      {underWay, rollout.Initializing, "b", 0, old, "", move{}, ""},
+		"a Canary that was made anew ends what was of the one before":  {underWay, rollout.Initialized, "b", 0, old, "", move{end: rollout.Aborted}, ""},
+		"without the primary's revision nothing opens":                 {nil, rollout.Progressing, "b", 0, rollout.Revision{}, "b", move{}, ""},
 		"a revision seen once is forgotten when the Canary is at rest": {nil, rollout.Failed, "b", 0, old, "b", move{}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {

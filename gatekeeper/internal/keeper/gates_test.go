@@ -208,6 +208,63 @@ func TestASilentFlaggerIsToldAndBraked(t *testing.T) {
 	}
 }
 
+func TestFlaggerThatWaitsForAPodIsNoDeadOne(t *testing.T) {
+	var pulled atomic.Int64
+	h := newHouse(t, brakes(&pulled, policy.BrakeAlways))
+	h.release("a")
+	h.pass(2, 0, 0)
+	h.weight(10)
+	h.pass(5, 10, 0)
+	h.want(rollout.Rollback, false)
+	h.set(func(c *rollout.Canary) {
+		c.Pods = append(c.Pods, rollout.Pod{UID: "slow", Track: rollout.TrackPrimary, Hash: "p1"})
+	})
+	h.pass(40, 10, 0)
+	if pulled.Load() != 0 {
+		t.Error("the brake was pulled while a pod of the primary starts")
+	}
+	h.wantNews(rollout.HasStarted, rollout.IsUnattended)
+	h.set(func(c *rollout.Canary) { c.Suspended = true })
+	h.set(func(c *rollout.Canary) { c.Pods = c.Pods[:1] })
+	h.pass(40, 10, 0)
+	if pulled.Load() != 0 {
+		t.Error("the brake was pulled while Flagger is suspended")
+	}
+}
+
+func TestWhatIsSaidTwiceIsRefused(t *testing.T) {
+	h := newHouse(t, asks)
+	h.waits("a")
+	h.decide(rollout.Reject)
+	if _, err := h.keeper.Decide(t.Context(), h.newest().ID, rollout.Decision{Kind: rollout.Approve, By: "bob"}); !errors.Is(err, rollout.ErrOver) {
+		t.Errorf("an approval after a rejection: %v", err)
+	}
+}
+
+func TestAnApprovalThatCanNotBeKeptLetsNobodyThrough(t *testing.T) {
+	h := newHouse(t, asks)
+	h.waits("a")
+	id := h.newest().ID
+	if err := h.store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.keeper.Decide(t.Context(), id, rollout.Decision{Kind: rollout.Approve, By: "ann"}); err == nil {
+		t.Fatal("an approval was taken that nobody could write down")
+	}
+	h.want(rollout.ConfirmRollout, false)
+	if s, err := h.keeper.Why(key); err != nil || strings.Contains(timeline(*s.Rollout), "approved") {
+		t.Errorf("%v: %+v", err, s.Rollout.Timeline)
+	}
+}
+
+func TestABoardThatIsOldOpensNoGate(t *testing.T) {
+	h := newHouse(t)
+	h.pass(1, 0, 0)
+	h.want(rollout.ConfirmRollout, true)
+	h.now = h.now.Add(11 * time.Second)
+	h.want(rollout.ConfirmRollout, false)
+}
+
 func TestABrakeThatFailsIsTriedAgainAndNoted(t *testing.T) {
 	tries := 0
 	h := newHouse(t, func(h *house) {
@@ -232,6 +289,7 @@ func TestTheTapeGivesTheVerdictsAgain(t *testing.T) {
 	h.weight(10)
 	h.pass(15, 20, 0)
 	h.restart() // the evidence so far comes back from the disk
+	h.decide(rollout.Approve)
 	h.pass(10, 19, 1)
 	h.weight(25)
 	h.pass(12, 15, 5)
@@ -291,17 +349,74 @@ func TestHooksDoNotWaitForTheDisk(t *testing.T) {
 	h.pass(2, 0, 0)
 	h.change = func(c *keeper.Config) { slow.Ledger = c.Ledger; c.Ledger = slow }
 	h.restart()
-	done := make(chan error)
-	go func() { done <- h.keeper.Tick(context.WithoutCancel(t.Context())) }()
-	<-slow.enter
-	if _, _, err := h.keeper.Ask(rollout.Rollback, key); !errors.Is(err, rollout.ErrUnknownCanary) {
-		t.Errorf("got %v: the answer must come from the board that hangs", err)
+	tick := func() chan error {
+		h.now = h.now.Add(time.Second)
+		h.bad.Add(10)
+		done := make(chan error)
+		go func() { done <- h.keeper.Tick(context.WithoutCancel(t.Context())) }()
+		<-slow.enter
+		return done
 	}
-	close(slow.leave)
+	for range 7 {
+		done := tick()
+		slow.leave <- struct{}{}
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+	}
+	h.want(rollout.Rollback, false) // there was no traffic yet
+	h.weight(10)
+	for range 4 {
+		done := tick()
+		slow.leave <- struct{}{}
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+	}
+	done := tick() // the verdict is fail, and the disk takes its time
+	h.want(rollout.Rollback, true)
+	// Flagger's message comes while the save is under way: the news of the end must not get lost.
+	h.set(func(c *rollout.Canary) { c.Phase, c.Weight = rollout.Failed, 0 })
+	slow.leave <- struct{}{}
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
-	h.want(rollout.Rollback, false)
+}
+
+func TestNewsThatComeDuringASaveAreTold(t *testing.T) {
+	slow := slowLedger{enter: make(chan struct{}), leave: make(chan struct{})}
+	h := newHouse(t)
+	h.release("a")
+	h.pass(2, 0, 0)
+	h.change = func(c *keeper.Config) { slow.Ledger = c.Ledger; c.Ledger = slow }
+	h.restart()
+	step := func(do func() error) chan error {
+		done := make(chan error)
+		go func() { done <- do() }()
+		<-slow.enter
+		return done
+	}
+	finish := func(done chan error) {
+		t.Helper()
+		slow.leave <- struct{}{}
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx := context.WithoutCancel(t.Context())
+	finish(step(func() error { return h.keeper.Tick(ctx) }))
+	heard := step(func() error { return h.keeper.Heard(ctx, key, "Canary failed! Scaling down podinfo.demo") })
+	h.set(func(c *rollout.Canary) { c.Phase, c.Weight, c.Pods = rollout.Failed, 0, nil })
+	h.now = h.now.Add(time.Second)
+	ticked := make(chan error)
+	go func() { ticked <- h.keeper.Tick(ctx) }() // ends the rollout while Heard is being saved
+	for h.keeper.UnderWay() > 0 {                // it is ended before the tick waits for its turn to save
+		time.Sleep(time.Millisecond)
+	}
+	finish(heard)
+	<-slow.enter
+	finish(ticked)
+	h.wantNews(rollout.HasStarted, rollout.Happening(rollout.RolledBack))
 }
 
 func TestTheEvidenceIsToBeSeen(t *testing.T) {

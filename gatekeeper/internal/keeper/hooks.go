@@ -24,7 +24,11 @@ type board struct {
 	alerts   []policy.Alert
 	budgets  map[rollout.Key]budget
 	trouble  error
+	at       time.Time
 }
+
+// boardAge is how old the board may be for a gate to open by it.
+const boardAge = 10 * time.Second
 
 // publish hangs up a new board. The caller holds mu.
 func (k *Keeper) publish() {
@@ -42,6 +46,7 @@ func (k *Keeper) publish() {
 		b.all = append(b.all, c)
 	}
 	now := k.cfg.Now()
+	b.at = now
 	for _, id := range slices.Sorted(maps.Keys(k.alerts)) {
 		if a := k.alerts[id]; a.Until.IsZero() || now.Before(a.Until) {
 			b.alerts = append(b.alerts, a)
@@ -101,8 +106,14 @@ func (k *Keeper) Ask(hook rollout.Hook, key rollout.Key) (yes bool, why string, 
 		return false, "", fmt.Errorf("canary %s: %w", key, rollout.ErrUnknownCanary)
 	}
 	k.calls.note(key, now)
-	if b.trouble != nil && hook != rollout.Rollback && hook != rollout.RolloutCheck {
+	// A no to pre-rollout or rollout burns one of the Canary's failed checks, for trouble that is ours: they are not asked
+	// to be confirmed by anything.
+	confirms := hook == rollout.ConfirmRollout || hook == rollout.ConfirmTrafficIncrease || hook == rollout.ConfirmPromotion
+	switch {
+	case confirms && b.trouble != nil:
 		return false, "the gatekeeper can not record what it decides, nothing may go on: see its log", nil
+	case confirms && now.Sub(b.at) > boardAge:
+		return false, fmt.Sprintf("the gatekeeper's last evaluation is %s old, nothing may go on: see its log", now.Sub(b.at).Round(time.Second)), nil
 	}
 	rules, r := k.rulesOf(b, canary)
 	yes, why = policy.Answer(hook, rules, policy.Case{Rollout: r, Canary: canary, Around: b.around(key, rules, k.cfg.Policies)}, now)
@@ -151,6 +162,15 @@ func (k *Keeper) Decide(ctx context.Context, id string, d rollout.Decision) (rol
 		return rollout.Rollout{}, fmt.Errorf("%s rollout %q: no such rollout is under way: %w", d.Kind, id, rollout.ErrNotFound)
 	}
 	d.At = k.cfg.Now()
+	if refused, ok := r.rollout.Refused(d.At); ok || r.rollout.Verdict.Outcome == rollout.Fail {
+		k.mu.Unlock()
+		why := r.rollout.Verdict.Text()
+		if ok {
+			why = refused.Text()
+		}
+		return rollout.Rollout{}, fmt.Errorf("%s rollout %s: it is being rolled back already, %s: %w", d.Kind, id, why, rollout.ErrOver)
+	}
+	before := r.rollout.Copy()
 	if ttl := r.rules.Gates.ApprovalTTL; d.Kind == rollout.Approve && ttl > 0 {
 		d.ExpiresAt = d.At.Add(ttl)
 	}
@@ -160,8 +180,8 @@ func (k *Keeper) Decide(ctx context.Context, id string, d rollout.Decision) (rol
 	err := k.save(ctx, r)
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if err != nil {
-		r.rollout.Decisions = r.rollout.Decisions[:len(r.rollout.Decisions)-1]
+	if err != nil { // nobody was let through, and nothing says so
+		r.rollout.Decisions, r.rollout.Timeline = before.Decisions, before.Timeline
 		return rollout.Rollout{}, err
 	}
 	k.publish()

@@ -63,6 +63,9 @@ const readsPerMillisecond = 2
 // parallelReads bounds how many rollouts are measured at once.
 const parallelReads = 64
 
+// saveTime bounds one save: a ledger that hangs is a failure, and must not hold up the next verdict.
+const saveTime = 5 * time.Second
+
 // Config is what a Keeper needs; all fields but Brake and Budget are required.
 type Config struct {
 	Cluster  Cluster
@@ -204,6 +207,9 @@ func (k *Keeper) Tick(ctx context.Context) error {
 	k.writing.Lock()
 	defer k.writing.Unlock()
 	changed, err := k.apply(measured)
+	k.mu.Lock()
+	k.publish() // a fail must not wait for the disk; a pass is found again from what is on it
+	k.mu.Unlock()
 	k.brake(ctx, changed)
 	err = errors.Join(err, k.save(ctx, changed...))
 	k.mu.Lock()
@@ -406,13 +412,15 @@ func (k *Keeper) report(r *run) error {
 	return nil
 }
 
-// save makes rollouts, their ticks and their news durable. What could not be saved is tried again with the next save. The
-// caller holds writing.
+// save makes rollouts, their ticks and their news durable. What could not be saved is tried again with the next save; what
+// is added meanwhile, too. The caller holds writing.
 func (k *Keeper) save(ctx context.Context, runs ...*run) error {
+	ctx, cancel := context.WithTimeout(ctx, saveTime)
+	defer cancel()
 	k.mu.Lock()
 	changes := make([]rollout.Change, 0, len(runs))
 	for _, r := range runs {
-		changes = append(changes, rollout.Change{Rollout: r.rollout.Copy(), Book: r.book, Ticks: r.ticks, News: r.news})
+		changes = append(changes, rollout.Change{Rollout: r.rollout.Copy(), Book: r.book, Ticks: slices.Clip(r.ticks), News: slices.Clip(r.news)})
 	}
 	k.mu.Unlock()
 	if err := k.cfg.Ledger.Save(ctx, changes...); err != nil {
@@ -420,9 +428,9 @@ func (k *Keeper) save(ctx context.Context, runs ...*run) error {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	for _, r := range runs {
-		r.news, r.ticks = nil, nil
-		if r.rollout.Reported {
+	for i, r := range runs {
+		r.news, r.ticks = r.news[len(changes[i].News):], r.ticks[len(changes[i].Ticks):]
+		if changes[i].Rollout.Reported {
 			delete(k.runs, r.rollout.ID)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -22,8 +23,12 @@ const (
 
 // watch is the dead man's switch: Flagger asks at every look (flagger-facts §1.4, the rollback hook). When it stops while
 // traffic flows to the canary nobody steers: people are told, and the brake pulled where a policy allows it.
+//
+// Flagger does not ask either while a pod of either version is not ready, and when it is suspended (flagger-facts §1.1). The
+// first is told, for traffic flows all the same, but nothing is taken back: it may end with the pod's start.
 func (k *Keeper) watch(r *run, now time.Time) {
-	if r.rollout.Latest.Weight == 0 || r.interval == 0 || !r.rollout.Phase.Analysed() || r.rollout.Verdict.Outcome == rollout.Fail {
+	canary := k.canaries[r.rollout.Canary]
+	if r.rollout.Latest.Weight == 0 || r.interval == 0 || canary.Suspended || !r.rollout.Phase.Analysed() || r.rollout.Verdict.Outcome == rollout.Fail {
 		return
 	}
 	since := k.calls.last(r.rollout.Canary)
@@ -34,9 +39,14 @@ func (k *Keeper) watch(r *run, now time.Time) {
 	}
 	silent := now.Sub(since)
 	if silent <= missedLooks*r.interval {
+		r.silent = false
 		return
 	}
+	blocked := slices.ContainsFunc(canary.Pods, func(p rollout.Pod) bool { return !p.Ready && !p.Terminating })
 	text := fmt.Sprintf("Flagger has not asked for %s though it should every %s, and %d %% of the traffic go to the canary", silent.Round(time.Second), r.interval, r.rollout.Latest.Weight)
+	if blocked {
+		text += "; a pod is not ready, for which Flagger waits"
+	}
 	if !r.silent {
 		r.silent = true
 		news := r.rollout.News(rollout.IsUnattended, now)
@@ -45,8 +55,9 @@ func (k *Keeper) watch(r *run, now time.Time) {
 		r.rollout.Note(now, "gatekeeper", text)
 		k.cfg.Log.Warn("Flagger is silent", "rollout", r.rollout.ID, "for", silent.Round(time.Second))
 	}
-	if k.cfg.Brake != nil && r.rules.Brake == policy.BrakeAlways {
-		r.rollout.Decisions = append(r.rollout.Decisions, rollout.Decision{Kind: rollout.Brake, By: "gatekeeper", Why: text, At: now})
+	if k.cfg.Brake != nil && !blocked && r.rules.Brake == policy.BrakeAlways {
+		// After this tick's verdict, so that judging the tick again does not see it.
+		r.rollout.Decisions = append(r.rollout.Decisions, rollout.Decision{Kind: rollout.Brake, By: "gatekeeper", Why: text, At: now.Add(1)})
 	}
 }
 
@@ -144,6 +155,9 @@ func (k *Keeper) oldestBudget(now time.Time) (oldest rollout.Canary, rules polic
 	var at time.Time
 	for key, c := range k.canaries {
 		of := k.cfg.Policies.For(c.Policy)
+		if r := k.open(key); r != nil {
+			of = r.rules
+		}
 		asked := k.budgets[key].at
 		if of.Budget == nil || now.Sub(asked) < budgetEvery || ok && !asked.Before(at) {
 			continue

@@ -446,7 +446,7 @@ func (r *Rollout) Summary() string {
 	case Superseded:
 		return fmt.Sprintf("%s was superseded by a newer revision before it was decided", what)
 	case Aborted:
-		return fmt.Sprintf("%s was aborted: the Canary object was deleted", what)
+		return fmt.Sprintf("%s was aborted: the Canary object was deleted or made anew", what)
 	case Stuck:
 		return fmt.Sprintf("the promotion of %s broke down and Flagger left the traffic on the canary: a person must act", what)
 	default:

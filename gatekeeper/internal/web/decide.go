@@ -21,8 +21,6 @@ const (
 	maxBody = 1 << 20
 	// maxWords bounds what a person may say, in bytes.
 	maxWords = 1000
-	// alertTime is how long an alert fires without being told again: longer than Alertmanager's repeat_interval of 4 h.
-	alertTime = 5 * time.Hour
 )
 
 // may lets through who has the token. Without a token in the configuration nobody has it.
@@ -109,7 +107,7 @@ func (d door) alerts(c *gin.Context) {
 		case a.Status == "resolved":
 			over = append(over, a.Fingerprint)
 		default:
-			firing[a.Fingerprint] = policy.Alert{Labels: a.Labels, Summary: a.Annotations["summary"], Since: a.StartsAt, Until: d.cfg.Now().Add(alertTime)}
+			firing[a.Fingerprint] = policy.Alert{Labels: a.Labels, Summary: a.Annotations["summary"], Since: a.StartsAt, Until: d.cfg.Now().Add(d.cfg.AlertTime)}
 		}
 	}
 	if err := d.cfg.Conductor.Alerted(c.Request.Context(), firing, over); err != nil {
@@ -130,7 +128,18 @@ func (d door) why(c *gin.Context) {
 		d.refuse(c, err)
 		return
 	}
-	c.JSON(http.StatusOK, s)
+	answer := standing{Standing: s}
+	if s.Rollout != nil {
+		v := newView(*s.Rollout)
+		answer.Rollout = &v
+	}
+	c.JSON(http.StatusOK, answer)
+}
+
+// standing is how a Canary stands, its rollout as everywhere in the API.
+type standing struct {
+	policy.Standing
+	Rollout *view `json:"rollout"`
 }
 
 // tape is a rollout's ticks and verdicts with the rules, for gatekeeper replay.

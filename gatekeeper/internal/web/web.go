@@ -50,6 +50,8 @@ type Config struct {
 	Metrics    prometheus.Gatherer
 	Log        *slog.Logger
 	Now        func() time.Time
+	// AlertTime is how long an alert fires without being told again.
+	AlertTime time.Duration
 	// OperatorToken lets people decide, AlertsToken lets Alertmanager tell. "": nobody may.
 	OperatorToken, AlertsToken string
 }

@@ -35,7 +35,7 @@ func newDoor(t *testing.T, healthy error) (http.Handler, rollout.Rollout, Config
 		t.Fatal(err)
 	}
 	cfg := Config{
-		Desk: memory, Conductor: &conductor{}, Now: time.Now, Policies: map[string]policy.Rules{"default": policy.Default()}, ReportFile: filepath.Join(dir, "deployment_report.md"),
+		Desk: memory, Conductor: &conductor{}, Now: time.Now, AlertTime: time.Hour, Policies: map[string]policy.Rules{"default": policy.Default()}, ReportFile: filepath.Join(dir, "deployment_report.md"),
 		Healthy: func() error { return healthy }, Metrics: prometheus.NewRegistry(), Log: slog.New(slog.DiscardHandler),
 	}
 	return New(cfg), r, cfg
