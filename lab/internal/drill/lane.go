@@ -17,6 +17,7 @@ import (
 const (
 	toFirstWeight = 5 * time.Minute
 	toFind        = 9 * time.Minute
+	lastWord      = 10 * time.Second       // for a verdict after the traffic is back
 	closeLook     = 100 * time.Millisecond // between two looks while times are measured
 )
 
@@ -118,7 +119,9 @@ func Detect(ctx context.Context, lanes []*Lane, kind string, run int, pause time
 		each(func(ctx context.Context, t *trial, s *detect.Sample) error { return t.judged(ctx, s) })
 	}
 	for _, t := range trials {
-		_, _ = t.users.stop(ctx) // for a lane in trouble, where nobody asked for the counts
+		if t.users.d != nil {
+			_, _ = t.users.stop(ctx) // for a lane in trouble, where nobody asked for the counts
+		}
 	}
 	return samples, ctx.Err()
 }
@@ -218,7 +221,7 @@ func (t *trial) judged(ctx context.Context, s *detect.Sample) error {
 	}
 	var looking sync.WaitGroup
 	looking.Go(func() {
-		_ = t.look(ctx, func(ctx context.Context) (bool, error) { // what is not seen in time is noted below
+		_ = t.look(ctx, func(ctx context.Context) (bool, error) { // what is not seen in time is missing from the sample
 			err := t.seeWeight(ctx)
 			t.mu.Lock()
 			defer t.mu.Unlock()
@@ -227,7 +230,10 @@ func (t *trial) judged(ctx context.Context, s *detect.Sample) error {
 	})
 	if id != "" {
 		looking.Go(func() {
-			_ = t.look(ctx, func(ctx context.Context) (bool, error) { return t.seeVerdict(ctx, id) })
+			_ = t.look(ctx, func(ctx context.Context) (bool, error) {
+				seen, err := t.seeVerdict(ctx, id)
+				return seen || t.over(), err
+			})
 		})
 	}
 	looking.Wait()
@@ -242,6 +248,13 @@ func (t *trial) judged(ctx context.Context, s *detect.Sample) error {
 	s.Failed = users.failed() - s.Before
 	s.Verdict, s.Weight0, s.Reason = between(t.onset, t.failedAt), between(t.onset, t.back), t.why
 	return nil
+}
+
+// over reports whether the traffic has been back for so long that a verdict would not be what brought it back.
+func (t *trial) over() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return !t.back.IsZero() && time.Since(t.back) > lastWord
 }
 
 // fault sets the plan on every pod of the canary. Processes that are to crash are looked for again and again until ctx ends.
