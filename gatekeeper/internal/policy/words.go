@@ -12,10 +12,10 @@ func (r Rules) Words() []string {
 		fmt.Sprintf("counts %s by %s, from %s", r.Metrics.Requests, r.Metrics.Status, r.Evidence.sources()),
 		fmt.Sprintf("fails when over %s of the responses of the first %s are bad, %s", percent(r.FailFast.ErrorRate), span(r.FailFast.Within), r.FailFast.Mode.words(r.Evidence.MinRequests)),
 		fmt.Sprintf("fails at once when it is proven that the promise is broken or that the canary is worse than the primary, by %v percentage points or more", r.Baseline.Margin),
-		fmt.Sprintf("rolls back at most %s of the releases that keep the promise", percent(r.Confidence.FalseRollback)),
+		fmt.Sprintf("by evidence rolls back at most %s of the releases that keep the promise", percent(r.Confidence.FalseRollback)),
 		fmt.Sprintf("stays %s at the first weight, %s at each later one", span(r.Bake.First), span(r.Bake.Step)),
 		fmt.Sprintf("lets traffic grow while the risk is at most %v times what the objective allows", r.Ramp.RiskBurn),
-		fmt.Sprintf("held for %s: fails %s", span(r.Evidence.MaxHold), map[OnTooLittle]string{HoldOn: "when the promise is not kept, else holds on and tells people", RollBack: "whatever the reason"}[r.Evidence.OnTooLittle]),
+		fmt.Sprintf("held for %s without a pass: tells people, and fails %s", span(r.Evidence.MaxHold), map[OnTooLittle]string{HoldOn: "when the promise is not kept, by evidence of 10 : 1", RollBack: "unless the environment or the counting is to blame"}[r.Evidence.OnTooLittle]),
 	}
 	if l := r.Latency; l != nil {
 		var limits []string
