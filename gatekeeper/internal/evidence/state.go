@@ -68,7 +68,7 @@ func (s State) Observe(p Plan, at time.Duration, t Totals) State {
 		return s
 	}
 	s.Broken = false
-	if !t.CanaryTimes.valid() || !t.PrimaryTimes.valid() || s.Begun && !(t.CanaryTimes.after(s.At.CanaryTimes) && t.PrimaryTimes.after(s.At.PrimaryTimes)) {
+	if possible := t.CanaryTimes.valid() && t.PrimaryTimes.valid(); !possible || s.Begun && !t.timesAfter(s.At) {
 		// Times that can not be say nothing of errors, whose channels go on.
 		t.CanaryTimes, t.PrimaryTimes = s.At.CanaryTimes, s.At.PrimaryTimes
 	}
@@ -149,6 +149,11 @@ func (t Totals) after(o Totals) bool {
 	}
 	return grows(t.Canary, o.Canary) && grows(t.Primary, o.Primary) &&
 		grows(t.IngressCanary, o.IngressCanary) && grows(t.IngressPrimary, o.IngressPrimary)
+}
+
+// timesAfter is after for response times.
+func (t Totals) timesAfter(o Totals) bool {
+	return t.CanaryTimes.after(o.CanaryTimes) && t.PrimaryTimes.after(o.PrimaryTimes)
 }
 
 // Histogram counts responses by time, as Prometheus does: Counts[i] took at most Bounds[i] seconds; the last count, one

@@ -19,8 +19,8 @@ import (
 func asks(h *house) { h.lab = func(r *policy.Rules) { r.Gates.Approval = policy.ApproveStart } }
 
 // waits lets Flagger detect a revision and ask whether it may start.
-func (h *house) waits(hash string) {
-	h.release(hash)
+func (h *house) waits() {
+	h.release("a")
 	h.set(func(c *rollout.Canary) { c.Phase = rollout.Waiting })
 	h.pass(2, 0, 0)
 }
@@ -34,7 +34,7 @@ func (h *house) decide(kind rollout.DecisionKind) {
 
 func TestAnApprovalIsForOneRevision(t *testing.T) {
 	h := newHouse(t, asks)
-	h.waits("a")
+	h.waits()
 	h.want(rollout.ConfirmRollout, false)
 	h.decide(rollout.Approve)
 	h.want(rollout.ConfirmRollout, true)
@@ -56,7 +56,7 @@ func TestAnApprovalIsForOneRevision(t *testing.T) {
 
 func TestARejectedReleaseGetsNoTraffic(t *testing.T) {
 	h := newHouse(t, asks)
-	h.waits("a")
+	h.waits()
 	h.decide(rollout.Reject)
 	h.want(rollout.ConfirmRollout, true) // or Flagger would ask for ever
 	h.set(func(c *rollout.Canary) { c.Phase = rollout.Progressing })
@@ -74,7 +74,7 @@ func TestARejectedReleaseGetsNoTraffic(t *testing.T) {
 
 func TestWhySaysWhatHolds(t *testing.T) {
 	h := newHouse(t, asks)
-	h.waits("a")
+	h.waits()
 	h.want(rollout.ConfirmRollout, false)
 	s, err := h.keeper.Why(key)
 	if err != nil || s.Rollout == nil || len(s.Gates) != 1 || s.Gates[0].Open || s.Silent != 0 {
@@ -93,7 +93,7 @@ func TestFiringAlertsHoldAlsoAfterARestart(t *testing.T) {
 	h := newHouse(t, func(h *house) {
 		h.lab = func(r *policy.Rules) { r.Gates.Alerts = map[string]string{"severity": "page"} }
 	})
-	h.waits("a")
+	h.waits()
 	h.want(rollout.ConfirmRollout, true)
 	alert := policy.Alert{Labels: map[string]string{"alertname": "DatabaseDown", "severity": "page"}, Since: h.now, Until: h.now.Add(time.Hour)}
 	if err := h.keeper.Alerted(t.Context(), map[string]policy.Alert{"1": alert}, nil); err != nil {
@@ -128,7 +128,7 @@ func TestTheErrorBudgetIsAGate(t *testing.T) {
 			}
 		}
 	})
-	h.waits("a")
+	h.waits()
 	h.want(rollout.ConfirmRollout, false) // nobody has asked yet: not known is not enough
 	for value, open := range map[int64]bool{100: true, 4501: false, -1: false} {
 		bad.Store(value)
@@ -234,7 +234,7 @@ func TestFlaggerThatWaitsForAPodIsNoDeadOne(t *testing.T) {
 
 func TestWhatIsSaidTwiceIsRefused(t *testing.T) {
 	h := newHouse(t, asks)
-	h.waits("a")
+	h.waits()
 	h.decide(rollout.Reject)
 	if _, err := h.keeper.Decide(t.Context(), h.newest().ID, rollout.Decision{Kind: rollout.Approve, By: "bob"}); !errors.Is(err, rollout.ErrOver) {
 		t.Errorf("an approval after a rejection: %v", err)
@@ -243,7 +243,7 @@ func TestWhatIsSaidTwiceIsRefused(t *testing.T) {
 
 func TestAnApprovalThatCanNotBeKeptLetsNobodyThrough(t *testing.T) {
 	h := newHouse(t, asks)
-	h.waits("a")
+	h.waits()
 	id := h.newest().ID
 	if err := h.store.Close(); err != nil {
 		t.Fatal(err)

@@ -191,13 +191,15 @@ func TestDecide(t *testing.T) {
 		},
 		"nor does a long incident that both share": {
 			changed(quick(rules), func(r *Rules) { r.Evidence.OnTooLittle, r.FailFast.Mode = RollBack, Guarded }),
-			[]leg{steady, {seconds: 2000, weight: 10, good: 95, bad: 5, pgood: 855, pbad: 45}}, rollout.Hold, KindHeldTooLong, "the primary itself",
+			[]leg{steady, {seconds: 2000, weight: 10, good: 95, bad: 5, pgood: 855, pbad: 45}},
+			rollout.Hold, KindHeldTooLong, "the primary itself",
 		},
 		"a little under the objective for long is no proof": {
 			quick(rules), []leg{{seconds: 2400, weight: 10, good: 179, bad: 1, pgood: 1620, pbad: 9}}, rollout.Hold, KindHeldTooLong, "",
 		},
 		"old counts say nothing, whatever they said": {
-			quick(rules), []leg{{seconds: 60, weight: 10, good: 10, pgood: 90}, {seconds: 1, weight: 10, at: func(t *rollout.Tick, _ int) { t.Age = 6 * time.Second; t.Trouble = "connection refused" }}},
+			quick(rules),
+			[]leg{{seconds: 60, weight: 10, good: 10, pgood: 90}, {seconds: 1, weight: 10, at: func(t *rollout.Tick, _ int) { t.Age = 6 * time.Second; t.Trouble = "connection refused" }}},
 			rollout.Hold, KindBlind, "6s old and 1 of its pods answer: nothing can be said of it (connection refused)",
 		},
 		"errors that were counted fail even if the pods have gone silent since": {
