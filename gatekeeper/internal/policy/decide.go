@@ -473,7 +473,8 @@ func opinion(r rollout.Rollout, step rollout.Step) []rollout.Reason {
 	}
 	// What the pods counted after the ingress was last looked at is not in its counts yet.
 	pods, ingress := float64(t.Canary.Total()), t.Ingress.Canary.Total()
-	rate := float64(step.Canary.Total()) / max(t.At.Sub(step.From).Seconds(), 1)
+	// A step that has just begun knows no rate yet.
+	rate := max(float64(step.Canary.Total())/max(t.At.Sub(step.From).Seconds(), 1), pods/max(t.At.Sub(r.Climb()).Seconds(), 1))
 	late := rate * (t.Ingress.Age + slack).Seconds()
 	most := max(pods, float64(ingress))
 	if most < enoughToContradict || math.Abs(pods-float64(ingress)) <= late+tolerance*most {
