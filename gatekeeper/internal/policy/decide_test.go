@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -435,6 +436,82 @@ func TestLatencyThatIsNotMeasuredIsNotPassed(t *testing.T) {
 		w := along(rules, leg{seconds: 60, weight: 10, good: 10, pgood: 90, at: func(t *rollout.Tick, _ int) { t.Latency = latency }})
 		if v := w.r.Verdict; v.Outcome != rollout.Hold || v.Kind() != KindBlind || !strings.Contains(v.Text(), "latency can not be judged") {
 			t.Errorf("%s: got %s %+v", name, v.Outcome, v.Reasons)
+		}
+	}
+}
+
+func TestWhatIsTestedFollowsFromTheRules(t *testing.T) {
+	rules := changed(Default(), func(r *Rules) { r.Latency = &Latency{Quantile: 99, Max: 500 * time.Millisecond, WorseBy: 25} })
+	p := plan(rules, rollout.Rollout{})
+	if p.Hard != .02 || p.Block != 2*time.Second || p.Pods.SLO != .005 || p.Pods.Ratio != 1 || p.Latency.Max != .5 || p.Latency.WorseBy != 1.25 || p.Latency.Allowed < .00999 || p.Latency.Allowed > .01001 {
+		t.Errorf("got %+v", p)
+	}
+	rules.Latency.WorseBy = 0
+	if p = plan(rules, rollout.Rollout{}); p.Latency.WorseBy != 0 {
+		t.Errorf("not compared, but with %v", p.Latency.WorseBy)
+	}
+}
+
+func TestTheNumbersBehindAVerdict(t *testing.T) {
+	w := along(quick(podsOnly()), leg{seconds: 60, weight: 10, good: 100, pgood: 900, at: nextIs(25)}, leg{seconds: 2, weight: 10, good: 99, bad: 1, pgood: 891, pbad: 9, at: nextIs(25)})
+	v := w.r.Verdict
+	a := v.Evidence
+	if v.Outcome != rollout.Pass || v.Text() != "99.9677 % of 6200 canary requests were good at up to 10 % of traffic, the objective is 99.5 %; the evidence supports 100 % of traffic" {
+		t.Errorf("%s: %s", v.Outcome, v.Text())
+	}
+	if values := v.Reasons[0].Values; values["requests"] != 6200 || values["bad"] != 2 || values["errorRate"] != 100*2./6200 {
+		t.Errorf("values %v", values)
+	}
+	near := func(a, b float64) bool { return math.Abs(a-b) < 1e-15 }
+	if !near(a.Rate, 2./6200) || !near(a.PrimaryRate, 18./54900) || a.Lower <= 0 || a.Lower >= a.Rate || a.Upper <= a.Rate || a.Upper > .01 || a.LogLine < 5.29 || a.LogLine > 5.3 || a.RequestsNeeded != 0 || a.LogIngressLine != 0 {
+		t.Errorf("assessment %+v", a)
+	}
+	for name, log := range map[string]float64{"slo": a.LogSLO, "hard": a.LogHard, "compare": a.LogCompare, "primary": a.LogPrimary} {
+		if log == 0 || log > 1 {
+			t.Errorf("%s: evidence %v, of a good canary", name, log)
+		}
+	}
+	thin := along(quick(podsOnly()), leg{seconds: 12, weight: 10, good: 4, pgood: 40, at: nextIs(25)})
+	r := thin.r.Verdict.Reasons[0]
+	if r.Kind != KindNeedEvidence || r.Text != "the evidence supports 13 % of traffic; 46 more requests without an error allow 25 %, about 11s" || r.Values["needed"] != 46 || r.Values["perSecond"] < 4 || r.Values["perSecond"] > 4.5 {
+		t.Errorf("got %+v", r)
+	}
+}
+
+func TestEdges(t *testing.T) {
+	rules := quick(podsOnly())
+	with := func(change func(*rollout.Tick)) rollout.Verdict {
+		return along(rules, leg{seconds: 60, weight: 10, good: 10, pgood: 90, at: func(t *rollout.Tick, s int) {
+			t.Next = 25
+			if s == 60 {
+				change(t)
+			}
+		}}).r.Verdict
+	}
+	for name, c := range map[string]struct {
+		change  func(*rollout.Tick)
+		outcome rollout.Outcome
+		kind    string
+	}{
+		"counts of exactly the greatest age":   {func(t *rollout.Tick) { t.Age = maxAge }, rollout.Pass, KindStepDone},
+		"and a little older":                   {func(t *rollout.Tick) { t.Age = maxAge + 1 }, rollout.Hold, KindBlind},
+		"down for almost long enough":          {func(t *rollout.Tick) { t.Health.DownFor = downGrace - 1 }, rollout.Pass, KindStepDone},
+		"unready for almost long enough":       {func(t *rollout.Tick) { t.Health.UnreadyFor = unreadyGrace - 1 }, rollout.Pass, KindStepDone},
+		"an image error for almost too long":   {func(t *rollout.Tick) { t.Health.Waiting, t.Health.WaitingFor = "ErrImagePull", startGrace-1 }, rollout.Pass, KindStepDone},
+		"a container that only takes its time": {func(t *rollout.Tick) { t.Health.Waiting, t.Health.WaitingFor = "Unschedulable", time.Hour }, rollout.Pass, KindStepDone},
+		"no pod answers":                       {func(t *rollout.Tick) { t.Answering = 0 }, rollout.Hold, KindBlind},
+		"a next weight of none is everything":  {func(t *rollout.Tick) { t.Next = 0 }, rollout.Pass, KindStepDone},
+	} {
+		if v := with(c.change); v.Outcome != c.outcome || v.Kind() != c.kind {
+			t.Errorf("%s: got %s %+v", name, v.Outcome, v.Reasons)
+		}
+	}
+}
+
+func TestOdds(t *testing.T) {
+	for log, want := range map[float64]string{0: "1.0 : 1", 2: "7.4 : 1", 5.298317366548036: "200 : 1", 8: "2,981 : 1", 13.9: "over 1,000,000 : 1", -1: "0.4 : 1"} {
+		if got := Odds(log); got != want {
+			t.Errorf("ln %v: %q, want %q", log, got, want)
 		}
 	}
 }
