@@ -515,3 +515,60 @@ func TestOdds(t *testing.T) {
 		}
 	}
 }
+
+func TestTheIngressSpeaksOnlyOfThisRollout(t *testing.T) {
+	rules := Default()
+	rules.FailFast.Mode = Guarded
+	// Before the first traffic the ingress has counted a thousand requests of the canary's path, fifty of them bad.
+	opinion := func(bad func(seconds uint64) uint64) func(*rollout.Tick, int) {
+		return func(t *rollout.Tick, s int) {
+			n := uint64(s)
+			t.Ingress = &rollout.Opinion{Canary: rollout.Counts{Good: 950 + 100*n - bad(n), Bad: 50 + bad(n)}, Primary: rollout.Counts{Good: 900 * n}}
+		}
+	}
+	none := func(uint64) uint64 { return 0 }
+	one := func(s uint64) uint64 { return s }
+	for name, c := range map[string]struct {
+		bad     func(uint64) uint64
+		outcome rollout.Outcome
+		kind    string
+		says    string
+	}{
+		"what was before is nobody's":                     {none, rollout.Hold, KindBaking, ""},
+		"one in a hundred fails there, none of primary's": {one, rollout.Fail, KindIngressWorse, "as the ingress saw them and 0 % of"},
+	} {
+		w := along(rules, leg{seconds: 20, weight: 10, good: 95, pgood: 900, at: opinion(c.bad)})
+		if v := w.r.Verdict; v.Outcome != c.outcome || v.Kind() != c.kind || !strings.Contains(v.Text(), c.says) {
+			t.Errorf("%s: got %s %+v", name, v.Outcome, v.Reasons)
+		}
+		if v := w.r.Verdict; v.Outcome == rollout.Fail && v.Reasons[0].Values["bad"] > 20 {
+			t.Errorf("%s: counted %v, of which 50 were before", name, v.Reasons[0].Values)
+		}
+	}
+}
+
+func TestAMarginIsADifference(t *testing.T) {
+	rules := podsOnly()
+	rules.FailFast.Mode = Guarded
+	// 2.3 % against 2.0 %: proven to be worse in time, but by less than half a point.
+	w := along(rules, leg{seconds: 600, weight: 10, good: 977, bad: 23, pgood: 8820, pbad: 180})
+	if v := w.r.Verdict; v.Outcome != rollout.Hold || v.Evidence.LogCompare < v.Evidence.LogLine {
+		t.Errorf("got %s %+v, evidence %v", v.Outcome, v.Reasons, v.Evidence.LogCompare)
+	}
+	rules.Baseline.Margin = .29
+	w = along(rules, leg{seconds: 600, weight: 10, good: 977, bad: 23, pgood: 8820, pbad: 180})
+	if v := w.r.Verdict; v.Outcome != rollout.Fail || v.Kind() != KindCompare || v.Reasons[0].Values["primaryBad"] == 0 {
+		t.Errorf("with a margin of 0.29: got %s %+v", v.Outcome, v.Reasons)
+	}
+}
+
+func TestWhatItIsLatelyIsToldWhereItWasBetter(t *testing.T) {
+	w := along(podsOnly(), leg{seconds: 600, weight: 10, good: 10}, leg{seconds: 60, weight: 10, good: 5, bad: 5, breakAfter: true})
+	r := w.r.Verdict.Reasons[0]
+	if r.Kind != KindSLO || r.Values["lately"] < 5 || r.Values["lately"] > 50 || !strings.Contains(r.Text, " % lately") {
+		t.Errorf("got %+v", r)
+	}
+	if r := along(podsOnly(), leg{seconds: 5, weight: 10, good: 5, bad: 5}).r.Verdict.Reasons[0]; strings.Contains(r.Text, "lately") {
+		t.Errorf("got %+v: it was never better", r)
+	}
+}
