@@ -106,8 +106,10 @@ func (c *Crowd) fill(ctx context.Context, n int) error {
 		if err := c.version(ctx, name+"-primary", "primary"); err != nil {
 			return err
 		}
-		ingress := object{"metadata": object{"name": name + "-canary", "annotations": object{"nginx.ingress.kubernetes.io/canary-weight": "10"}},
-			"spec": object{"defaultBackend": object{"service": object{"name": name, "port": object{"number": 80}}}}}
+		ingress := object{
+			"metadata": object{"name": name + "-canary", "annotations": object{"nginx.ingress.kubernetes.io/canary-weight": "10"}},
+			"spec":     object{"defaultBackend": object{"service": object{"name": name, "port": object{"number": 80}}}},
+		}
 		if err := c.create(ctx, "/apis/networking.k8s.io/v1/namespaces/"+Namespace+"/ingresses", ingress); err != nil {
 			return err
 		}

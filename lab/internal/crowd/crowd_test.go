@@ -19,7 +19,11 @@ func TestACrowdIsACluster(t *testing.T) {
 		"/apis/apps/v1/namespaces/crowd/replicasets/c0-abc":               `"readyReplicas":1`,
 		"/apis/networking.k8s.io/v1/namespaces/crowd/ingresses/c0-canary": `canary-weight":"10"`,
 	} {
-		res, err := http.Get(c.URL + path)
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, c.URL+path, http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := http.DefaultClient.Do(req)
 		if err != nil {
 			t.Fatal(err)
 		}
