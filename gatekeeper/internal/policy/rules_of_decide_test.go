@@ -156,3 +156,12 @@ func TestTheRestOfTheHoldIsToldRight(t *testing.T) {
 		t.Errorf("got %+v", r)
 	}
 }
+
+func TestANextWeightThatIsNotToldIsEverything(t *testing.T) {
+	for _, next := range []int{0, -3, 101} {
+		w := along(quick(podsOnly()), leg{seconds: 20, weight: 10, good: 10, pgood: 90, at: nextIs(next)})
+		if v := w.r.Verdict; v.Outcome != rollout.Hold || v.Kind() != KindNeedEvidence || !strings.Contains(v.Text(), "allow 100 %") {
+			t.Errorf("next %d: got %s %+v", next, v.Outcome, v.Reasons)
+		}
+	}
+}
