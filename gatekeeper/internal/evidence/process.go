@@ -12,13 +12,9 @@ type Stakes struct {
 	First float64       // at the start, in (0,1)
 	Every time.Duration // then the rest, in parts, as often as this, over 0
 	Count int           // so many times, over 0
-	// Fade makes the parts smaller with time: the i-th is about as 1/(i + Fade). 0: all are alike.
+	// Fade makes the parts smaller with time: the i-th is about as 1/(i + Fade). 0: all are alike, as in verdict.md §2.2.
 	Fade float64
 }
-
-// Documented are the stakes of verdict.md §2.2, to which its reference numbers belong: half at the start, the rest every
-// half minute for an hour.
-func Documented() Stakes { return Stakes{First: .5, Every: 30 * time.Second, Count: 120} }
 
 // EveryBlock are the stakes that the gatekeeper uses. A part in every block leaves fresh money on the high rungs, which a few
 // good requests burn: half of all requests failing after ten good minutes is found in 6.8 s instead of 9.4 s, 5 % in 26 s instead of 29 s

@@ -112,7 +112,7 @@ func TestOnlyTheLikelihoodIsTheSameForAnyBlocks(t *testing.T) {
 
 // Stakes of both kinds add up to 1 and are placed in full, whichever blocks are missing.
 func TestStakesAddUp(t *testing.T) {
-	for _, s := range []Stakes{Documented(), EveryBlock(time.Second), EveryBlock(2 * time.Second), EveryBlock(time.Minute)} {
+	for _, s := range []Stakes{documented(), EveryBlock(time.Second), EveryBlock(2 * time.Second), EveryBlock(time.Minute)} {
 		if got := s.placed(0); got != s.First {
 			t.Errorf("%+v: at the start %v are placed", s, got)
 		}
@@ -144,7 +144,7 @@ func tape(t *rapid.T) []Block {
 	}), 1, 30).Draw(t, "tape")
 }
 
-func limits() Limits { return Limits{SLO: .005, Ratio: 1, Alpha: .005, Stakes: Documented()} }
+func limits() Limits { return Limits{SLO: .005, Ratio: 1, Alpha: .005, Stakes: documented()} }
 
 func fold(blocks []Block) (c Channels) {
 	for _, b := range blocks {
@@ -159,7 +159,7 @@ func TestOneErrorMoreNeverSpeaksForTheCanary(t *testing.T) {
 		at := rapid.IntRange(0, len(blocks)-1).Draw(t, "block")
 		alone := func(blocks []Block) (p Process) {
 			for _, b := range blocks {
-				p = p.Observe(Documented(), b.At, b.Canary.Bad, b.Canary.Requests, .005)
+				p = p.Observe(documented(), b.At, b.Canary.Bad, b.Canary.Requests, .005)
 			}
 			return p
 		}
@@ -257,7 +257,7 @@ func TestCapThrowsAwayAndNothingElse(t *testing.T) {
 func TestStakesAndCashAddUpToOne(t *testing.T) {
 	for _, first := range []time.Duration{0, 29 * time.Second, 30 * time.Second, 10 * time.Minute, 59*time.Minute + 30*time.Second, time.Hour, 5 * time.Hour} {
 		for _, second := range []time.Duration{0, 29 * time.Second, 30 * time.Second, 59*time.Minute + 30*time.Second, time.Hour} {
-			p := Process{}.Observe(Documented(), first, 1, 200, .005).Observe(Documented(), first+second, 1, 200, .005)
+			p := Process{}.Observe(documented(), first, 1, 200, .005).Observe(documented(), first+second, 1, 200, .005)
 			if math.Abs(p.LogE()) > 1e-12 {
 				t.Errorf("blocks at %s and %s later: the evidence is %v, want none", first, second, p.LogE())
 			}
@@ -273,11 +273,11 @@ func TestLaterStakesFindAVersionThatTurnsBad(t *testing.T) {
 	var once, again Process
 	for i := range 300 {
 		at := time.Duration(i) * 2 * time.Second
-		once, again = once.Observe(Documented(), 0, 0, 200, .005), again.Observe(Documented(), at, 0, 200, .005)
+		once, again = once.Observe(documented(), 0, 0, 200, .005), again.Observe(documented(), at, 0, 200, .005)
 	}
 	for i := range 15 {
 		at := 10*time.Minute + time.Duration(i)*2*time.Second
-		once, again = once.Observe(Documented(), 0, 10, 200, .005), again.Observe(Documented(), at, 10, 200, .005)
+		once, again = once.Observe(documented(), 0, 10, 200, .005), again.Observe(documented(), at, 10, 200, .005)
 	}
 	if again.LogE() < math.Log(200) || once.LogE() > math.Log(200) {
 		t.Errorf("after half a minute the evidence is %v, without later stakes %v; only the first may cross", again.LogE(), once.LogE())
@@ -292,9 +292,9 @@ func TestAnEmptySideFreezesComparingOnly(t *testing.T) {
 	} {
 		after := before.Observe(limits(), Block{At: time.Minute, Canary: c.canary, Primary: c.primary})
 		want := Channels{
-			SLO:     before.SLO.Observe(Documented(), time.Minute, c.canary.Bad, c.canary.Requests, .005),
+			SLO:     before.SLO.Observe(documented(), time.Minute, c.canary.Bad, c.canary.Requests, .005),
 			Compare: before.Compare,
-			Primary: before.Primary.Observe(Documented(), time.Minute, c.primary.Bad, c.primary.Requests, .005),
+			Primary: before.Primary.Observe(documented(), time.Minute, c.primary.Bad, c.primary.Requests, .005),
 		}
 		if after != want {
 			t.Errorf("%s: got %+v, want %+v", name, after, want)
@@ -346,7 +346,7 @@ func TestComparingAllowsTheShareOfTheTraffic(t *testing.T) {
 		l := limits()
 		l.Ratio = ratio
 		got := Channels{}.Observe(l, Block{Canary: Counts{30, 3}, Primary: Counts{270, 2}}).Compare
-		if want := (Process{}).Observe(Documented(), 0, 3, 5, ratio*30/(ratio*30+270)); got != want {
+		if want := (Process{}).Observe(documented(), 0, 3, 5, ratio*30/(ratio*30+270)); got != want {
 			t.Errorf("at a ratio of %v the evidence is %v, want %v", ratio, got.LogE(), want.LogE())
 		}
 	}

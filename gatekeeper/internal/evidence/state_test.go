@@ -18,7 +18,7 @@ type moment struct {
 
 func plan() Plan {
 	return Plan{
-		Block: 2 * time.Second, Pods: limits(), Ingress: Limits{SLO: .005, Ratio: 1, Alpha: .001, Stakes: Documented()}, Hard: .02,
+		Block: 2 * time.Second, Pods: limits(), Ingress: Limits{SLO: .005, Ratio: 1, Alpha: .001, Stakes: documented()}, Hard: .02,
 		Latency: LatencyPlan{Alpha: .005, Allowed: .01, Max: .5, WorseBy: 1.25},
 	}
 }
@@ -152,7 +152,7 @@ func TestAnIncidentIsBothSides(t *testing.T) {
 		if got := lately.Incident(limits()); got != c.incident {
 			t.Errorf("%s: incident is %t", c.name, got)
 		}
-		against := Channels{SLO: Process{}.Observe(Documented(), 0, 5, 10, .005), Compare: Process{}.Observe(Documented(), 0, 5, 5, .1)}
+		against := Channels{SLO: Process{}.Observe(documented(), 0, 5, 10, .005), Compare: Process{}.Observe(documented(), 0, 5, 5, .1)}
 		want := against
 		if c.incident {
 			want.SLO = want.SLO.Cap(1)
@@ -178,7 +178,7 @@ func TestABlockIsBetOnOnceAndWhole(t *testing.T) {
 	// What the canary served before the first poll belongs to it; what the others did does not belong to the rollout.
 	pods := Channels{}.Observe(p.Pods, Block{At: time.Second, Canary: Counts{10, 2}, Primary: Counts{100, 1}})
 	ingress := Channels{}.Observe(p.Ingress, Block{At: time.Second, Canary: Counts{7, 1}, Primary: Counts{90, 2}})
-	hard := Process{}.Observe(Documented(), time.Second, 2, 10, p.Hard)
+	hard := Process{}.Observe(documented(), time.Second, 2, 10, p.Hard)
 	if s.Pods != pods || s.Ingress != ingress || s.Hard != hard {
 		t.Errorf("got %+v, want pods %+v, ingress %+v, hard %+v", s, pods, ingress, hard)
 	}
@@ -307,7 +307,7 @@ func TestSlowResponsesAreWeighed(t *testing.T) {
 		s := State{}.Observe(p, 0, start).Observe(p, time.Minute, end)
 		want := Process{}
 		if c.plan.limit(c.primary) > 0 {
-			want = want.Observe(Documented(), 0, c.slow, 100, .01)
+			want = want.Observe(documented(), 0, c.slow, 100, .01)
 		}
 		if s.Slow != c.slow || s.Latency != want {
 			t.Errorf("%s: %v were slow, evidence %v; want %v, %v", name, s.Slow, s.Latency.LogE(), c.slow, want.LogE())

@@ -140,7 +140,7 @@ func TestSingleRequestsReachTheLineAtTheReferenceCounts(t *testing.T) {
 			if float64(i) >= n-k {
 				hit = 1
 			}
-			p = p.Observe(Documented(), 0, hit, 1, 0.005)
+			p = p.Observe(documented(), 0, hit, 1, 0.005)
 		}
 		return p.LogE() >= math.Log(200)
 	}
@@ -182,3 +182,7 @@ func TestPosteriorsGiveTheReferenceValues(t *testing.T) {
 		same(t, fmt.Sprintf("%v of %v against %v of %v", r.KC, r.NC, r.KP, r.NP), NewPosterior(r.KC, r.NC).Worse(NewPosterior(r.KP, r.NP)), r.Value)
 	}
 }
+
+// documented are the stakes of verdict.md §2.2, to which its reference numbers belong: half at the start, the rest every
+// half minute for an hour.
+func documented() Stakes { return Stakes{First: .5, Every: 30 * time.Second, Count: 120} }

@@ -99,17 +99,6 @@ func (r *Rollout) Refused(now time.Time) (d Decision, ok bool) {
 	return Decision{}, false
 }
 
-// Approved is the approval in force at now, if there is one. A rollout is of one revision, so an approval never is for
-// another.
-func (r *Rollout) Approved(now time.Time) (d Decision, ok bool) {
-	for _, d := range r.Decisions {
-		if d.Kind == Approve && !d.At.After(now) && (d.ExpiresAt.IsZero() || now.Before(d.ExpiresAt)) {
-			return d, true
-		}
-	}
-	return Decision{}, false
-}
-
 // JudgedTick is a tick with the verdict it led to, as recorded.
 type JudgedTick struct {
 	Tick    Tick    `json:"tick"`
