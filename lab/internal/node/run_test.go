@@ -26,6 +26,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/util/retry"
 
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/lab/internal/apiserver"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/lab/internal/workload"
@@ -274,8 +275,16 @@ func TestADeploymentServesRollsAndScales(t *testing.T) {
 	}
 	b.eventually(20*time.Second, available(2))
 	change := func(f func()) {
-		f()
-		if d, err = b.api.AppsV1().Deployments("shop").Update(t.Context(), d, metav1.UpdateOptions{}); err != nil {
+		// The controller writes the status at the same time.
+		err := retry.RetryOnConflict(retry.DefaultRetry, func() (err error) {
+			if d, err = b.api.AppsV1().Deployments("shop").Get(t.Context(), "web", metav1.GetOptions{}); err != nil {
+				return err
+			}
+			f()
+			d, err = b.api.AppsV1().Deployments("shop").Update(t.Context(), d, metav1.UpdateOptions{})
+			return err
+		})
+		if err != nil {
 			t.Fatal(err)
 		}
 	}
