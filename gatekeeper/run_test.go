@@ -23,11 +23,7 @@ func TestCommands(t *testing.T) {
 	down := httptest.NewServer(http.NotFoundHandler())
 	defer down.Close()
 
-	for name, c := range map[string]struct {
-		args []string
-		says string
-		err  string
-	}{
+	try(t, map[string]command{
 		"version":                              {[]string{"version"}, "gatekeeper dev (none)", ""},
 		"help":                                 {[]string{"--help"}, "policy check", ""},
 		"a good policy is read back":           {[]string{"policy", "check", good}, "stays 2m at the first weight, 1m at each later one", ""},
@@ -40,7 +36,18 @@ func TestCommands(t *testing.T) {
 		"a command that is none":               {[]string{"fly"}, "", "gatekeeper --help"},
 		"serve without a cluster says so":      {[]string{"serve", "--data", dir, "--policies", dir + "/empty"}, "", "--kubeconfig"},
 		"serve with a bad policy does not run": {[]string{"serve", "--data", dir, "--policies", dir}, "", "bad.yaml"},
-	} {
+	})
+}
+
+// command is a command line, what it has to print, and what its error has to say, "" for none.
+type command struct {
+	args      []string
+	says, err string
+}
+
+func try(t *testing.T, commands map[string]command) {
+	t.Helper()
+	for name, c := range commands {
 		t.Run(name, func(t *testing.T) {
 			var out, errs bytes.Buffer
 			err := run(t.Context(), c.args, &out, &errs)
@@ -48,7 +55,7 @@ func TestCommands(t *testing.T) {
 				t.Errorf("error %v, want %q", err, c.err)
 			}
 			if !strings.Contains(out.String(), c.says) {
-				t.Errorf("printed %q, want %q", out.String(), c.says)
+				t.Errorf("printed %s\nwant %q", out.String(), c.says)
 			}
 		})
 	}

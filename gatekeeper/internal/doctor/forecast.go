@@ -16,7 +16,6 @@ const (
 	wanted     = 30 * time.Minute // in which a release should be done
 	farthest   = 24 * time.Hour   // beyond it nothing is forecast
 	topRate    = 1e6              // requests a second, more than anybody sends
-	leastBad   = 3                // errors without which nothing is rolled back (verdict.md §2.6)
 	afterSteps = 4                // looks of Flagger around the steps: detection, promotion, shift, end (flagger-facts §1.6)
 )
 
@@ -51,7 +50,7 @@ func Predict(rules policy.Rules, weights []int, interval time.Duration, rate flo
 	_, f.Fastest = course(rules, weights, interval, topRate)
 	f.Needed = neededRate(rules, weights, interval)
 	for _, percent := range []float64{1, 2, 5, 20} {
-		if percent <= 100*allowed(rules) {
+		if percent <= 100*rules.Allowed() {
 			continue // that much is promised
 		}
 		f.Detect = append(f.Detect, detect(rules, f.CanaryRate, percent))
@@ -68,15 +67,12 @@ func following(weights []int, i int) int {
 
 // clean is how many requests without an error allow a weight.
 func clean(rules policy.Rules, weight int) float64 {
-	bound := rules.Ramp.RiskBurn * allowed(rules) / (float64(weight) / 100)
+	bound := rules.Ramp.RiskBurn * rules.Allowed() / (float64(weight) / 100)
 	if bound >= 1 {
 		return 0
 	}
 	return evidence.CleanRequests(0, 0, bound, rules.Ramp.Miss/100, rules.Confidence.Dispersion)
 }
-
-// allowed is the share of bad requests that the objective allows.
-func allowed(rules policy.Rules) float64 { return (100 - rules.SLO.Objective) / 100 }
 
 // course is how long the first step and the whole release take on clean traffic; 0 for what is over a day.
 func course(rules policy.Rules, weights []int, interval time.Duration, rate float64) (firstStep, whole time.Duration) {
@@ -126,22 +122,17 @@ func neededRate(rules policy.Rules, weights []int, interval time.Duration) float
 // spread in whole requests: the share bet pays less for what comes alone than for what comes as a mean, so fractions of
 // requests would flatter. Until the window of failFast is over it is the evidence that speaks, then also the window rule.
 func detect(rules policy.Rules, rate, percent float64) Detection {
-	channels := 2.0 // SLO and compare share the chance of a false rollback
-	if rules.Latency != nil {
-		channels++
-	}
-	line := -math.Log(rules.Confidence.FalseRollback / 100 / channels)
-	block := rules.Confidence.Block
-	stakes := evidence.EveryBlock(block)
+	tested := rules.Plan(false)
+	line, block := -math.Log(tested.Pods.Alpha), tested.Block
 	var bets evidence.Process
 	var n, k float64
 	for at := time.Duration(0); at < farthest; at += block {
 		end := at + block
 		requests := math.Floor(rate * end.Seconds())
 		bad := math.Floor(requests*percent/100 + .5)
-		bets = bets.Observe(stakes, at, bad-k, requests-n, allowed(rules))
+		bets = bets.Observe(tested.Pods.Stakes, at, bad-k, requests-n, tested.Pods.SLO)
 		n, k = requests, bad
-		proven := k >= leastBad && bets.LogE() >= line
+		proven := k >= policy.LeastErrors && bets.LogE() >= line
 		if proven || at < rules.FailFast.Within && end >= rules.FailFast.Within && windowFails(rules, n, k) {
 			return Detection{percent, end, n}
 		}
@@ -151,8 +142,7 @@ func detect(rules policy.Rules, rate, percent float64) Detection {
 
 // windowFails reports whether the literal rule over the first minutes rolls back.
 func windowFails(rules policy.Rules, n, k float64) bool {
-	enough := rules.FailFast.Mode == policy.Strict || rules.FailFast.Mode == policy.Literal && n >= float64(rules.Evidence.MinRequests)
-	return enough && n > 0 && 100*k/n > rules.FailFast.ErrorRate
+	return rules.TakenLiterally(uint64(n)) && n > 0 && 100*k/n > rules.FailFast.ErrorRate
 }
 
 // Text says it in words.

@@ -56,8 +56,8 @@ const (
 	maxAge = 5 * time.Second
 	// maxIngressAge is that of the ingress's counts, which come by way of Prometheus' own scrapes, up to 30 s apart.
 	maxIngressAge = time.Minute
-	// leastErrors must have been seen before anything is rolled back for errors: one or two prove nothing (verdict.md §2.6).
-	leastErrors = 3
+	// LeastErrors must have been seen before anything is rolled back for errors: one or two prove nothing (verdict.md §2.6).
+	LeastErrors = 3
 	// thinEvidence is what the window rule asks for where requests are few, 10 : 1 (verdict.md §2.5).
 	thinEvidence = 10
 	// secondOpinion is the ingress's part of the whole chance of a false rollback.
@@ -80,7 +80,7 @@ func Advance(rules Rules, r *rollout.Rollout, t rollout.Tick) {
 	}
 	r.Phase = t.Phase
 	if _, underWay := r.Step(); underWay {
-		r.Evidence = r.Evidence.Observe(plan(rules, *r), t.At.Sub(r.FirstTrafficAt), totals(r.Latest))
+		r.Evidence = r.Evidence.Observe(rules.Plan(hasIngress(rules, *r)), t.At.Sub(r.FirstTrafficAt), totals(r.Latest))
 	}
 	climb := r.Climb()
 	v := Decide(rules, *r, t.At)
@@ -104,22 +104,22 @@ func heldSince(since time.Time, v rollout.Verdict) time.Time {
 	}
 }
 
-// plan fixes what is tested. The chance of a false rollback is shared by all channels that run: a fifth is the ingress's
-// two, the rest is divided evenly between SLO, compare and latency.
-func plan(rules Rules, r rollout.Rollout) evidence.Plan {
-	whole := rules.Confidence.FalseRollback / 100
-	p := evidence.Plan{Block: rules.Confidence.Block, Hard: rules.FailFast.ErrorRate / 100}
-	stakes := evidence.EveryBlock(rules.Confidence.Block)
+// Plan fixes what is tested, with or without the ingress as a source. The chance of a false rollback is shared by all
+// channels that run: a fifth is the ingress's two, the rest is divided evenly between SLO, compare and latency.
+func (r Rules) Plan(ingress bool) evidence.Plan {
+	whole := r.Confidence.FalseRollback / 100
+	p := evidence.Plan{Block: r.Confidence.Block, Hard: r.FailFast.ErrorRate / 100}
+	stakes := evidence.EveryBlock(r.Confidence.Block)
 	channels := 2.0
-	if rules.Latency != nil {
+	if r.Latency != nil {
 		channels++
 	}
-	if hasIngress(rules, r) {
-		p.Ingress = evidence.Limits{SLO: allowed(rules), Ratio: 1, Alpha: whole * secondOpinion / 2, Stakes: stakes}
+	if ingress {
+		p.Ingress = evidence.Limits{SLO: r.Allowed(), Ratio: 1, Alpha: whole * secondOpinion / 2, Stakes: stakes}
 		whole -= whole * secondOpinion
 	}
-	p.Pods = evidence.Limits{SLO: allowed(rules), Ratio: 1, Alpha: whole / channels, Stakes: stakes}
-	if l := rules.Latency; l != nil {
+	p.Pods = evidence.Limits{SLO: r.Allowed(), Ratio: 1, Alpha: whole / channels, Stakes: stakes}
+	if l := r.Latency; l != nil {
 		p.Latency = evidence.LatencyPlan{Alpha: whole / channels, Allowed: 1 - l.Quantile/100, Max: l.Max.Seconds()}
 		if l.WorseBy > 0 {
 			p.Latency.WorseBy = 1 + l.WorseBy/100
@@ -128,8 +128,8 @@ func plan(rules Rules, r rollout.Rollout) evidence.Plan {
 	return p
 }
 
-// allowed is the share of bad requests that the objective allows.
-func allowed(rules Rules) float64 { return (100 - rules.SLO.Objective) / 100 }
+// Allowed is the share of bad requests, in (0,1), that the objective allows.
+func (r Rules) Allowed() float64 { return (100 - r.SLO.Objective) / 100 }
 
 // hasIngress reports whether the ingress is a source for r.
 func hasIngress(rules Rules, r rollout.Rollout) bool {
@@ -228,7 +228,7 @@ func assess(rules Rules, r rollout.Rollout) *rollout.Assessment {
 	if r.FirstTrafficAt.IsZero() {
 		return nil
 	}
-	p, e, c := plan(rules, r), r.Evidence, r.Latest.Canary
+	p, e, c := rules.Plan(hasIngress(rules, r)), r.Evidence, r.Latest.Canary
 	k, n := float64(c.Bad), float64(c.Total())
 	miss, dispersion := rules.Ramp.Miss/100, rules.Confidence.Dispersion
 	a := &rollout.Assessment{
@@ -242,8 +242,8 @@ func assess(rules Rules, r rollout.Rollout) *rollout.Assessment {
 	if p.Ingress.Alpha > 0 {
 		a.LogIngressSLO, a.LogIngressCompare, a.LogIngressLine = e.Ingress.SLO.LogE(), e.Ingress.Compare.LogE(), -math.Log(p.Ingress.Alpha)
 	}
-	a.AllowedWeight = evidence.AllowedWeight(a.Upper, rules.Ramp.RiskBurn, allowed(rules))
-	if bound := rules.Ramp.RiskBurn * allowed(rules) / next(r); bound < 1 && a.Upper > bound {
+	a.AllowedWeight = evidence.AllowedWeight(a.Upper, rules.Ramp.RiskBurn, rules.Allowed())
+	if bound := rules.Ramp.RiskBurn * rules.Allowed() / next(r); bound < 1 && a.Upper > bound {
 		a.RequestsNeeded = evidence.CleanRequests(k, n, bound, miss, dispersion)
 	}
 	return a
@@ -306,13 +306,13 @@ func failures(rules Rules, r rollout.Rollout, a *rollout.Assessment, now time.Ti
 	var reasons []rollout.Reason
 	c, e := r.Latest.Canary, r.Evidence
 	worse := c.ErrorRate()-r.Latest.Primary.ErrorRate() >= rules.Baseline.Margin
-	if c.Bad >= leastErrors && a.LogSLO >= a.LogLine {
+	if c.Bad >= LeastErrors && a.LogSLO >= a.LogLine {
 		reasons = append(reasons, proof(KindSLO, rules, c, e.Lately, "", a.LogSLO, a.LogLine))
 	}
-	if c.Bad >= leastErrors && worse && a.LogCompare >= a.LogLine {
+	if c.Bad >= LeastErrors && worse && a.LogCompare >= a.LogLine {
 		reasons = append(reasons, comparison(KindCompare, c, r.Latest.Primary, "", a.LogCompare, a.LogLine))
 	}
-	if rules.Latency != nil && e.Slow >= leastErrors && a.LogLatency >= a.LogLine {
+	if rules.Latency != nil && e.Slow >= LeastErrors && a.LogLatency >= a.LogLine {
 		reasons = append(reasons, rollout.Reason{
 			Kind: KindLatency,
 			Text: fmt.Sprintf("%.0f of %d canary responses were over the limit of latency, %s may be; evidence %s, the line is %s",
@@ -326,10 +326,10 @@ func failures(rules Rules, r rollout.Rollout, a *rollout.Assessment, now time.Ti
 	if a.LogIngressLine > 0 {
 		c, p := since(e.At.IngressCanary, e.First.IngressCanary), since(e.At.IngressPrimary, e.First.IngressPrimary)
 		worse := c.ErrorRate()-p.ErrorRate() >= rules.Baseline.Margin
-		if c.Bad >= leastErrors && a.LogIngressSLO >= a.LogIngressLine {
+		if c.Bad >= LeastErrors && a.LogIngressSLO >= a.LogIngressLine {
 			reasons = append(reasons, proof(KindIngressSLO, rules, c, e.IngressLately, " as the ingress saw them", a.LogIngressSLO, a.LogIngressLine))
 		}
-		if c.Bad >= leastErrors && worse && a.LogIngressCompare >= a.LogIngressLine {
+		if c.Bad >= LeastErrors && worse && a.LogIngressCompare >= a.LogIngressLine {
 			reasons = append(reasons, comparison(KindIngressWorse, c, p, " as the ingress saw them", a.LogIngressCompare, a.LogIngressLine))
 		}
 	}
@@ -370,8 +370,7 @@ func window(rules Rules, r rollout.Rollout, a *rollout.Assessment, now time.Time
 	if now.Sub(climb) < f.Within || r.WindowOf.Equal(climb) || !(c.ErrorRate() > f.ErrorRate) {
 		return rollout.Reason{}, false
 	}
-	literal := f.Mode == Strict || f.Mode == Literal && c.Total() >= rules.Evidence.MinRequests
-	if !literal && (c.Bad < leastErrors || a.LogSLO < math.Log(thinEvidence)) {
+	if !rules.TakenLiterally(c.Total()) && (c.Bad < LeastErrors || a.LogSLO < math.Log(thinEvidence)) {
 		return rollout.Reason{}, false
 	}
 	return rollout.Reason{
@@ -380,6 +379,11 @@ func window(rules Rules, r rollout.Rollout, a *rollout.Assessment, now time.Time
 			c.Bad, c.Total(), seconds(now.Sub(climb)), percent(c.ErrorRate()), percent(f.ErrorRate), f.Mode),
 		Values: with(values(c), map[string]float64{"logE": a.LogSLO}),
 	}, true
+}
+
+// TakenLiterally reports whether so many requests are enough for failFast to need no evidence.
+func (r Rules) TakenLiterally(requests uint64) bool {
+	return r.FailFast.Mode == Strict || r.FailFast.Mode == Literal && requests >= r.Evidence.MinRequests
 }
 
 func holds(rules Rules, r rollout.Rollout, step rollout.Step, a *rollout.Assessment, now time.Time) []rollout.Reason {
@@ -404,7 +408,7 @@ func holds(rules Rules, r rollout.Rollout, step rollout.Step, a *rollout.Assessm
 	if c.Total() == 0 {
 		add(KindNoTraffic, values(c), "no canary request counted at %d %% of traffic", step.Weight)
 	}
-	if limits := plan(rules, r).Pods; r.Evidence.Pods.Breach(limits) || r.Evidence.Lately.Incident(limits) {
+	if limits := rules.Plan(hasIngress(rules, r)).Pods; r.Evidence.Pods.Breach(limits) || r.Evidence.Lately.Incident(limits) {
 		rate := 100 * r.Evidence.Lately.Primary.Rate()
 		add(KindSharedIncident, map[string]float64{"primaryErrorRate": rate},
 			"the primary itself fails %s of its requests lately, more than its SLO allows: an incident that both share says nothing about the canary", percent(rate))

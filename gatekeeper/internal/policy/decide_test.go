@@ -405,7 +405,7 @@ func TestTheChanceOfAFalseRollbackIsShared(t *testing.T) {
 		"with the ingress, not asked for": {podsOnly(), "shop", .005, 0},
 		"with latency":                    {latency, "", .01 / 3, 0},
 	} {
-		p := plan(c.rules, rollout.Rollout{Ingress: c.ingress})
+		p := c.rules.Plan(hasIngress(c.rules, rollout.Rollout{Ingress: c.ingress}))
 		near := func(a, b float64) bool { return a-b < 1e-12 && b-a < 1e-12 }
 		if !near(p.Pods.Alpha, c.pods) || !near(p.Ingress.Alpha, c.opinion) {
 			t.Errorf("%s: got %v and %v, want %v and %v", name, p.Pods.Alpha, p.Ingress.Alpha, c.pods, c.opinion)
@@ -442,12 +442,12 @@ func TestLatencyThatIsNotMeasuredIsNotPassed(t *testing.T) {
 
 func TestWhatIsTestedFollowsFromTheRules(t *testing.T) {
 	rules := changed(Default(), func(r *Rules) { r.Latency = &Latency{Quantile: 99, Max: 500 * time.Millisecond, WorseBy: 25} })
-	p := plan(rules, rollout.Rollout{})
+	p := rules.Plan(false)
 	if p.Hard != .02 || p.Block != 2*time.Second || p.Pods.SLO != .005 || p.Pods.Ratio != 1 || p.Latency.Max != .5 || p.Latency.WorseBy != 1.25 || p.Latency.Allowed < .00999 || p.Latency.Allowed > .01001 {
 		t.Errorf("got %+v", p)
 	}
 	rules.Latency.WorseBy = 0
-	if p = plan(rules, rollout.Rollout{}); p.Latency.WorseBy != 0 {
+	if p = rules.Plan(false); p.Latency.WorseBy != 0 {
 		t.Errorf("not compared, but with %v", p.Latency.WorseBy)
 	}
 }

@@ -200,7 +200,7 @@ func budget(rules Rules, r rollout.Rollout, s Surroundings, now time.Time) []Gat
 	default:
 		// The figures are some minutes old: what this rollout served and failed since may be more.
 		requests := max(s.Budget.Requests, s.Budget.Bad, float64(r.Latest.Canary.Total()), 1)
-		spent := func(bad float64) float64 { return 100 * bad / (requests * allowed(rules)) }
+		spent := func(bad float64) float64 { return 100 * bad / (requests * rules.Allowed()) }
 		remaining := 100 - spent(s.Budget.Bad)
 		left.Open = remaining >= rules.Budget.MinRemaining || rules.Budget.MinRemaining == 0
 		left.Value = fmt.Sprintf("%s of the error budget of %s is left", whole(remaining), window)

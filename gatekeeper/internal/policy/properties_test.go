@@ -30,7 +30,7 @@ func TestNoVerdictSaysMoreThanItKnows(t *testing.T) {
 				t.Fatalf("a fail became %s", v.Outcome)
 			case !failed && c.Total() == 0 && v.Outcome != rollout.Hold:
 				t.Fatalf("%s without a request: %+v", v.Outcome, v.Reasons)
-			case !failed && v.Outcome == rollout.Fail && c.Bad < leastErrors && v.Kind() != KindWindow:
+			case !failed && v.Outcome == rollout.Fail && c.Bad < LeastErrors && v.Kind() != KindWindow:
 				t.Fatalf("failed after %d errors: %+v", c.Bad, v.Reasons)
 			case v.Outcome == rollout.Pass && c.ErrorRate() > rules.FailFast.ErrorRate:
 				t.Fatalf("passed at %v %% of errors", c.ErrorRate())
