@@ -25,6 +25,7 @@ import (
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/notify"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/policy"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/policyfile"
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/rollout"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/store"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/web"
 )
@@ -85,7 +86,7 @@ func (c serveCmd) Run(ctx context.Context, s streams) error {
 		return err
 	}
 	config := keeper.Config{
-		Cluster: cluster, Ledger: memory, Append: reportFile.Append,
+		Cluster: cluster, Ledger: memory, Route: func(policy.Rules, rollout.News) []string { return []string{"webhook"} },
 		Policies: policies, Metrics: keeper.NewMetrics(reg), Log: log.With("component", "keeper"), Now: steady(time.Now()),
 	}
 	var ingress *count.Ingress

@@ -27,7 +27,7 @@ func (h *house) waits() {
 
 func (h *house) decide(kind rollout.DecisionKind) {
 	h.t.Helper()
-	if _, err := h.keeper.Decide(h.t.Context(), h.newest().ID, rollout.Decision{Kind: kind, By: "ann", Why: "seen"}); err != nil {
+	if _, err := h.keeper.Decide(h.t.Context(), h.newest().ID, keeper.AnyVersion, rollout.Decision{Kind: kind, By: "ann", Why: "seen"}); err != nil {
 		h.t.Fatal(err)
 	}
 }
@@ -67,7 +67,7 @@ func TestARejectedReleaseGetsNoTraffic(t *testing.T) {
 	if r.Result != rollout.RolledBack || len(r.Steps) != 0 || !strings.Contains(r.Summary(), "rejected by ann: seen") {
 		t.Errorf("got %s after %d steps: %s", r.Result, len(r.Steps), r.Summary())
 	}
-	if _, err := h.keeper.Decide(t.Context(), r.ID, rollout.Decision{Kind: rollout.Approve, By: "bob"}); !errors.Is(err, rollout.ErrNotFound) {
+	if _, err := h.keeper.Decide(t.Context(), r.ID, keeper.AnyVersion, rollout.Decision{Kind: rollout.Approve, By: "bob"}); !errors.Is(err, rollout.ErrNotFound) {
 		t.Errorf("an approval of what is over: %v", err)
 	}
 }
@@ -236,7 +236,7 @@ func TestWhatIsSaidTwiceIsRefused(t *testing.T) {
 	h := newHouse(t, asks)
 	h.waits()
 	h.decide(rollout.Reject)
-	if _, err := h.keeper.Decide(t.Context(), h.newest().ID, rollout.Decision{Kind: rollout.Approve, By: "bob"}); !errors.Is(err, rollout.ErrOver) {
+	if _, err := h.keeper.Decide(t.Context(), h.newest().ID, keeper.AnyVersion, rollout.Decision{Kind: rollout.Approve, By: "bob"}); !errors.Is(err, rollout.ErrOver) {
 		t.Errorf("an approval after a rejection: %v", err)
 	}
 }
@@ -248,7 +248,7 @@ func TestAnApprovalThatCanNotBeKeptLetsNobodyThrough(t *testing.T) {
 	if err := h.store.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := h.keeper.Decide(t.Context(), id, rollout.Decision{Kind: rollout.Approve, By: "ann"}); err == nil {
+	if _, err := h.keeper.Decide(t.Context(), id, keeper.AnyVersion, rollout.Decision{Kind: rollout.Approve, By: "ann"}); err == nil {
 		t.Fatal("an approval was taken that nobody could write down")
 	}
 	h.want(rollout.ConfirmRollout, false)

@@ -2,6 +2,7 @@ package keeper
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -147,9 +148,25 @@ func (k *Keeper) Why(key rollout.Key) (policy.Standing, error) {
 	return s, nil
 }
 
-// Decide records what a person said about an open rollout, durably; gates see it at once, the verdict with the next
-// evaluation. The error is of kind rollout.ErrNotFound or rollout.ErrOver, or says what could not be recorded.
-func (k *Keeper) Decide(ctx context.Context, id string, d rollout.Decision) (rollout.Rollout, error) {
+// AnyVersion in place of a rollout's version decides whatever was said meanwhile.
+const AnyVersion = -1
+
+// Standings are how all Canaries stand, in the order of their names.
+func (k *Keeper) Standings() []policy.Standing {
+	var all []policy.Standing
+	for _, c := range k.board.Load().all {
+		if s, err := k.Why(c.Key); err == nil { // an error: it went away meanwhile
+			all = append(all, s)
+		}
+	}
+	slices.SortFunc(all, func(a, b policy.Standing) int { return strings.Compare(a.Canary.String(), b.Canary.String()) })
+	return all
+}
+
+// Decide records what a person said about an open rollout in sight of its version, durably and in the ledger; gates see it
+// at once, the verdict with the next evaluation. The error is of kind rollout.ErrNotFound, rollout.ErrOver or
+// rollout.ErrChanged, or says what could not be recorded.
+func (k *Keeper) Decide(ctx context.Context, id string, inSightOf int, d rollout.Decision) (rollout.Rollout, error) {
 	k.writing.Lock()
 	defer k.writing.Unlock()
 	k.mu.Lock()
@@ -160,6 +177,11 @@ func (k *Keeper) Decide(ctx context.Context, id string, d rollout.Decision) (rol
 			return rollout.Rollout{}, fmt.Errorf("%s rollout %s: it has ended as %s: %w", d.Kind, id, r.rollout.Result, rollout.ErrOver)
 		}
 		return rollout.Rollout{}, fmt.Errorf("%s rollout %q: no such rollout is under way: %w", d.Kind, id, rollout.ErrNotFound)
+	}
+	if inSightOf != AnyVersion && inSightOf != r.rollout.Version {
+		version := r.rollout.Version
+		k.mu.Unlock()
+		return rollout.Rollout{}, fmt.Errorf("%s rollout %s: it has version %d now, you looked at %d; look again: %w", d.Kind, id, version, inSightOf, rollout.ErrChanged)
 	}
 	d.At = k.cfg.Now()
 	if refused, ok := r.rollout.Refused(d.At); ok || r.rollout.Verdict.Outcome == rollout.Fail {
@@ -174,14 +196,22 @@ func (k *Keeper) Decide(ctx context.Context, id string, d rollout.Decision) (rol
 	if ttl := r.rules.Gates.ApprovalTTL; d.Kind == rollout.Approve && ttl > 0 {
 		d.ExpiresAt = d.At.Add(ttl)
 	}
+	body, err := json.Marshal(d)
+	if err != nil {
+		k.mu.Unlock()
+		return rollout.Rollout{}, fmt.Errorf("encode decision: %w", err)
+	}
 	r.rollout.Decisions = append(slices.Clip(r.rollout.Decisions), d)
+	r.rollout.Version++
 	r.rollout.Note(d.At, "gatekeeper", d.Text())
+	r.entries = append(r.entries, rollout.Entry{At: d.At, Kind: rollout.EntryDecision, Rollout: id, Body: body})
 	k.mu.Unlock()
-	err := k.save(ctx, r)
+	err = k.save(ctx, r)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if err != nil { // nobody was let through, and nothing says so
-		r.rollout.Decisions, r.rollout.Timeline = before.Decisions, before.Timeline
+		r.rollout.Decisions, r.rollout.Timeline, r.rollout.Version = before.Decisions, before.Timeline, before.Version
+		r.entries = r.entries[:len(r.entries)-1]
 		return rollout.Rollout{}, err
 	}
 	k.publish()

@@ -3,18 +3,17 @@ package keeper
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/policy"
-	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/report"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/rollout"
 )
 
@@ -49,8 +48,8 @@ type Ledger interface {
 // percent; 0 when there was nothing to do.
 type Brake func(ctx context.Context, key rollout.Key) (was int, err error)
 
-// AppendReport adds an entry to the report unless it has the mark already; durable on return.
-type AppendReport func(mark, entry string) error
+// Route names the sinks that are told of news about a rollout with these rules.
+type Route func(policy.Rules, rollout.News) []string
 
 // settleTime is how long after its end a rollout's last responses are waited for: Kubernetes' default grace of 30 s is
 // rarely used up, and a report that is late is worse than one that says when it was closed.
@@ -71,7 +70,7 @@ type Config struct {
 	Cluster  Cluster
 	Meter    Meter
 	Ledger   Ledger
-	Append   AppendReport
+	Route    Route
 	Policies policy.Set
 	Metrics  *Metrics
 	Log      *slog.Logger
@@ -80,14 +79,15 @@ type Config struct {
 	Budget   Budget // nil: nobody knows what is left of error budgets
 }
 
-// run is one rollout that has no report entry yet.
+// run is one rollout that the ledger has no closing entry of yet.
 type run struct {
 	rollout  rollout.Rollout
 	rules    policy.Rules
 	book     rollout.Book
 	interval time.Duration        // of Flagger's looks
 	news     []rollout.News       // not durable yet, as is
-	ticks    []rollout.JudgedTick // this
+	ticks    []rollout.JudgedTick // these
+	entries  []rollout.Entry      // and these
 	silent   bool                 // people were told that Flagger does not ask
 }
 
@@ -274,13 +274,13 @@ func (k *Keeper) follow(c rollout.Canary, now time.Time) {
 // sets it back at its next tick.
 func (k *Keeper) begin(c rollout.Canary, supersedes bool, now time.Time) {
 	r := &run{rollout: rollout.New(c, now), rules: k.cfg.Policies.For(c.Policy), book: rollout.Book{}, interval: c.Interval}
-	_, r.rollout.PolicyDigest, _ = r.rules.Document() // it was written when the keeper began
+	_, r.rollout.PolicyDigest, _ = r.rules.Document() // it was kept when the keeper began
 	r.rollout.AwaitsReset, r.rollout.Supersedes = supersedes, supersedes
 	if _, known := k.cfg.Policies[c.Policy]; !known {
 		r.rollout.Note(now, "gatekeeper", fmt.Sprintf("there is no policy %q, the rollout is judged by the default policy", c.Policy))
 		k.cfg.Log.Warn("unknown policy, default is used", "rollout", r.rollout.ID, "policy", c.Policy)
 	}
-	r.news = append(r.news, r.rollout.News(rollout.HasStarted, now))
+	k.tellOf(r, r.rollout.News(rollout.HasStarted, now))
 	k.runs[r.rollout.ID] = r
 	k.cfg.Log.Info("rollout started", "rollout", r.rollout.ID, "image", c.Revision.Image, "policy", c.Policy)
 }
@@ -308,9 +308,15 @@ func (k *Keeper) underWay() int {
 // end closes a rollout and prepares the news of it. The caller saves.
 func (k *Keeper) end(r *run, result rollout.Result, phase rollout.Phase, now time.Time) {
 	r.rollout.End(result, phase, now)
-	r.news = append(r.news, r.rollout.News(rollout.Happening(result), now))
+	k.tellOf(r, r.rollout.News(rollout.Happening(result), now))
 	k.cfg.Metrics.ended(result)
 	k.cfg.Log.Info("rollout ended", "rollout", r.rollout.ID, "result", result, "why", r.rollout.Summary())
+}
+
+// tellOf prepares news for everybody who is told of it. The caller saves.
+func (k *Keeper) tellOf(r *run, news rollout.News) {
+	news.Sinks = k.cfg.Route(r.rules, news)
+	r.news = append(r.news, news)
 }
 
 // measurement is one rollout on its way through the meter, which works outside the lock on copies.
@@ -343,7 +349,7 @@ func (k *Keeper) measure(ctx context.Context, work []measurement) []measurement 
 	return work
 }
 
-// apply takes in measurements, judges, and writes the report entries of rollouts whose counts are final. It returns what
+// apply takes in measurements, judges, and writes the entries of rollouts whose counts are final. It returns what
 // is to be saved.
 func (k *Keeper) apply(measured []measurement) ([]*run, error) {
 	k.mu.Lock()
@@ -362,13 +368,14 @@ func (k *Keeper) apply(measured []measurement) ([]*run, error) {
 		policy.Advance(r.rules, &r.rollout, m.tick)
 		if !open {
 			if final(r.rollout, m) {
-				errs = append(errs, k.report(r))
+				errs = append(errs, r.close(m.tick.At))
 			}
 			continue
 		}
 		// A release that waits for days, without traffic, says the same every second: once is enough to judge it again.
 		if !r.rollout.FirstTrafficAt.IsZero() || before.Outcome != r.rollout.Verdict.Outcome || before.Kind() != r.rollout.Verdict.Kind() {
-			r.ticks = append(r.ticks, rollout.Judge(m.tick, r.rollout.Verdict))
+			tick := rollout.Judge(m.tick, r.rollout.Verdict)
+			r.ticks, r.rollout.Tape = append(r.ticks, tick), r.rollout.Tape.Add(tick)
 		}
 		k.tell(r, before, m.tick.At)
 	}
@@ -382,7 +389,7 @@ func (k *Keeper) tell(r *run, before rollout.Verdict, now time.Time) {
 		k.cfg.Log.Info("verdict is fail, Flagger will be told to roll back", "rollout", r.rollout.ID, "why", after.Text())
 	}
 	if after.Outcome == rollout.Hold && after.Kind() == policy.KindHeldTooLong && before.Kind() != policy.KindHeldTooLong {
-		r.news = append(r.news, r.rollout.News(rollout.IsWaiting, now))
+		k.tellOf(r, r.rollout.News(rollout.IsWaiting, now))
 	}
 	k.watch(r, now)
 }
@@ -400,15 +407,18 @@ func final(r rollout.Rollout, m measurement) bool {
 	return true
 }
 
-func (k *Keeper) report(r *run) error {
-	entry := &strings.Builder{}
-	if err := report.Write(entry, r.rollout, r.rules); err != nil {
+// close writes the entry that ends the rollout's story; its files are made from the ledger afterwards.
+func (r *run) close(now time.Time) error {
+	rules, _, err := r.rules.Document()
+	if err != nil {
 		return err
 	}
-	if err := k.cfg.Append(report.Mark(r.rollout.ID), entry.String()); err != nil {
-		return fmt.Errorf("report rollout %s: %w", r.rollout.ID, err)
-	}
 	r.rollout.Reported = true
+	body, err := json.Marshal(rollout.Account{Rollout: r.rollout, Rules: rules})
+	if err != nil {
+		return fmt.Errorf("encode entry of rollout %s: %w", r.rollout.ID, err)
+	}
+	r.entries = append(r.entries, rollout.Entry{At: now, Kind: rollout.EntryRollout, Rollout: r.rollout.ID, Body: body})
 	return nil
 }
 
@@ -420,7 +430,7 @@ func (k *Keeper) save(ctx context.Context, runs ...*run) error {
 	k.mu.Lock()
 	changes := make([]rollout.Change, 0, len(runs))
 	for _, r := range runs {
-		changes = append(changes, rollout.Change{Rollout: r.rollout.Copy(), Book: r.book, Ticks: slices.Clip(r.ticks), News: slices.Clip(r.news)})
+		changes = append(changes, rollout.Change{Rollout: r.rollout.Copy(), Book: r.book, Ticks: slices.Clip(r.ticks), News: slices.Clip(r.news), Entries: slices.Clip(r.entries)})
 	}
 	k.mu.Unlock()
 	if err := k.cfg.Ledger.Save(ctx, changes...); err != nil {
@@ -429,7 +439,7 @@ func (k *Keeper) save(ctx context.Context, runs ...*run) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for i, r := range runs {
-		r.news, r.ticks = r.news[len(changes[i].News):], r.ticks[len(changes[i].Ticks):]
+		r.news, r.ticks, r.entries = r.news[len(changes[i].News):], r.ticks[len(changes[i].Ticks):], r.entries[len(changes[i].Entries):]
 		if changes[i].Rollout.Reported {
 			delete(k.runs, r.rollout.ID)
 		}

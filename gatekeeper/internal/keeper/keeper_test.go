@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -85,7 +84,7 @@ func (h *house) open() {
 	}
 	config := keeper.Config{
 		Cluster: h.cluster, Meter: count.New(time.Second, nil), Ledger: h.store,
-		Append:   store.ReportFile(h.reportFile()).Append,
+		Route:    func(policy.Rules, rollout.News) []string { return []string{"pager"} },
 		Policies: map[string]policy.Rules{"lab": lab, "default": policy.Default()},
 		Metrics:  keeper.NewMetrics(prometheus.NewRegistry()),
 		Log:      slog.New(slog.DiscardHandler), Now: func() time.Time { return h.now },
@@ -98,8 +97,6 @@ func (h *house) open() {
 		h.t.Fatal(err)
 	}
 }
-
-func (h *house) reportFile() string { return filepath.Join(h.dir, "deployment_report.md") }
 
 // restart ends the process without a word and starts the next one on the same volume.
 func (h *house) restart() {
@@ -198,12 +195,21 @@ func (h *house) wantNews(want ...rollout.Happening) {
 
 func (h *house) wantOneEntry() {
 	h.t.Helper()
-	text, err := os.ReadFile(h.reportFile())
+	entries, err := h.store.Entries(h.t.Context(), 0, 100)
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	if got := strings.Count(string(text), "<!-- rollout "); got != 1 {
-		h.t.Errorf("the report has %d entries, want 1", got)
+	closing, last := 0, rollout.Entry{}
+	for _, e := range entries {
+		if e.Previous != last.Hash || e.Seq != last.Seq+1 || e.Hash != e.Sum() {
+			h.t.Errorf("entry %d does not follow %d", e.Seq, last.Seq)
+		}
+		if last = e; e.Kind == rollout.EntryRollout {
+			closing++
+		}
+	}
+	if closing != 1 {
+		h.t.Errorf("the ledger has %d closing entries, want 1", closing)
 	}
 }
 

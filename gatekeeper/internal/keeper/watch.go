@@ -51,7 +51,7 @@ func (k *Keeper) watch(r *run, now time.Time) {
 		r.silent = true
 		news := r.rollout.News(rollout.IsUnattended, now)
 		news.Text = text
-		r.news = append(r.news, news)
+		k.tellOf(r, news)
 		r.rollout.Note(now, "gatekeeper", text)
 		k.cfg.Log.Warn("Flagger is silent", "rollout", r.rollout.ID, "for", silent.Round(time.Second))
 	}

@@ -136,8 +136,12 @@ type Standing struct {
 	Silent float64 `json:"flaggerAskedSecondsAgo"`
 }
 
-// Tape is a rollout with all it was judged by: what replay needs, and nothing else.
+// Tape is a rollout with all it was judged by: what replay and verify need, and nothing else. It is the sidecar of a
+// report entry, then with the entry's place in the ledger.
 type Tape struct {
+	// Seq and Hash are those of the ledger's entry that closed the rollout; 0 and "" while it is open.
+	Seq     int64                `json:"seq,omitempty"`
+	Hash    string               `json:"hash,omitempty"`
 	Rollout rollout.Rollout      `json:"rollout"`
 	Rules   Rules                `json:"rules"`
 	Ticks   []rollout.JudgedTick `json:"ticks"`

@@ -16,6 +16,7 @@ import (
 // The closed list of reason kinds. Those that fail:
 const (
 	KindRejected     = "rejected"      // a person said no
+	KindAborted      = "aborted"       // a person said stop
 	KindUnattended   = "unattended"    // Flagger was silent while traffic flowed, and the brake was pulled
 	KindSLO          = "slo"           // proven: the canary's error rate is over the SLO's
 	KindCompare      = "compare"       // proven: the canary fails more often than the primary
@@ -172,10 +173,7 @@ func Decide(rules Rules, r rollout.Rollout, now time.Time) rollout.Verdict {
 		return r.Verdict
 	}
 	if d, ok := r.Refused(now); ok {
-		kind := KindRejected
-		if d.Kind == rollout.Brake {
-			kind = KindUnattended
-		}
+		kind := map[rollout.DecisionKind]string{rollout.Reject: KindRejected, rollout.Abort: KindAborted, rollout.Brake: KindUnattended}[d.Kind]
 		return verdict(rollout.Fail, now, nil, rollout.Reason{Kind: kind, Text: d.Text()})
 	}
 	if reasons := broken(r); len(reasons) > 0 {

@@ -28,6 +28,7 @@ type GateKind string
 
 // The closed list of gates, in the order in which they are listed.
 const (
+	GateHold      GateKind = "hold"
 	GateApproval  GateKind = "approval"
 	GateFreeze    GateKind = "freeze"
 	GateBudget    GateKind = "budget"
@@ -86,6 +87,7 @@ const (
 // GatesAt are the gates of Gates that hold r at this stage, closed ones first. Which gate holds what:
 //
 //	gate                     start, and growing from 0 %   growing   promotion
+//	hold                     x                             x         x
 //	approval start           x
 //	approval promotion                                               x
 //	approval both            x                                       x, by an approval given since the first traffic
@@ -111,7 +113,7 @@ func GatesAt(stage Stage, rules Rules, r rollout.Rollout, s Surroundings, now ti
 // total: what can not be known closes its gate and says so. A rejected rollout is the caller's to let through, so that
 // Flagger can send it back.
 func Gates(rules Rules, r rollout.Rollout, s Surroundings, now time.Time) []Gate {
-	gates := approvals(rules.Gates, r, now)
+	gates := append(pause(r, now), approvals(rules.Gates, r, now)...)
 	if len(rules.Gates.Freeze) > 0 {
 		gates = append(gates, freeze(rules.Gates.Freeze, r.Revision, now))
 	}
@@ -139,6 +141,15 @@ func Gates(rules Rules, r rollout.Rollout, s Surroundings, now time.Time) []Gate
 		}
 	})
 	return gates
+}
+
+// pause is there while a person holds the rollout where it is, without a rule: anybody who may decide may say stop.
+func pause(r rollout.Rollout, now time.Time) []Gate {
+	d, ok := r.Paused(now)
+	if !ok {
+		return nil
+	}
+	return []Gate{{Kind: GateHold, Stages: []Stage{StageStart, StageIncrease, StagePromotion}, Why: d.Text() + "; it goes on when a person resumes it", Value: d.By}}
 }
 
 // approvals holds for a person. Where both the start and the promotion need one, the first approval does not serve for

@@ -4,6 +4,8 @@ package policy
 import (
 	"strings"
 	"time"
+
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/rollout"
 )
 
 // Rules is one policy (design §5.3). Rates and the objective are percent, 0 to 100.
@@ -21,6 +23,13 @@ type Rules struct {
 	Budget     *Budget  // nil: no gate
 	Gates      GateRules
 	Brake      Brake
+	Notify     []Notify // empty: every sink, of what it asks for itself
+}
+
+// Notify says of which happenings a sink is told; On empty: of what it asks for itself.
+type Notify struct {
+	Sink string
+	On   []rollout.Happening
 }
 
 // SLO is what the service promises: at least Objective percent of responses have a good status. Good holds status

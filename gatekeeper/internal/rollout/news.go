@@ -2,6 +2,7 @@ package rollout
 
 import (
 	"fmt"
+	"strconv"
 	"time"
 )
 
@@ -17,9 +18,42 @@ const (
 	IsUnattended Happening = "unattended"
 )
 
+// Severity is how much news ask of people.
+type Severity string
+
+// Info asks nothing of anybody, Warning that somebody looks, Critical says that users were hit or a person must act.
+const (
+	Info     Severity = "info"
+	Warning  Severity = "warning"
+	Critical Severity = "critical"
+)
+
+// Severity of what happened.
+func (h Happening) Severity() Severity {
+	switch h {
+	case IsWaiting, IsUnattended, Happening(Aborted):
+		return Warning
+	case Happening(RolledBack), Happening(Stuck):
+		return Critical
+	default:
+		return Info
+	}
+}
+
+// Happenings are all of them.
+func Happenings() []Happening {
+	return []Happening{
+		HasStarted, IsWaiting, IsUnattended, Happening(Promoted), Happening(RolledBack), Happening(Superseded), Happening(Aborted), Happening(Stuck),
+	}
+}
+
 // News is one thing that people are told, as receivers get it.
 type News struct {
 	Event    Happening `json:"event"`
+	Severity Severity  `json:"severity"`
+	// Repeat is 0 when it is told first, then 1, 2 … while it lasts.
+	Repeat   int       `json:"repeat,omitempty"`
+	Policy   string    `json:"policy"`
 	Rollout  string    `json:"rollout"`
 	Canary   Key       `json:"canary"`
 	Revision Revision  `json:"revision"`
@@ -27,15 +61,27 @@ type News struct {
 	Text     string    `json:"text"`
 	At       time.Time `json:"at"`
 	Reasons  []Reason  `json:"reasons"`
+	// Sinks are the names of those that are told; the outbox has one message for each.
+	Sinks []string `json:"-"`
 }
 
 // Key is the same each time the same news is made, so that nobody is told twice.
-func (n News) Key() string { return n.Rollout + "/" + string(n.Event) }
+func (n News) Key() string {
+	key := n.Rollout + "/" + string(n.Event)
+	if n.Repeat > 0 {
+		key += "/" + strconv.Itoa(n.Repeat)
+	}
+	return key
+}
 
-// Message is news in the outbox, with the number of times it was sent in vain.
+// Message is news for one sink, in the outbox.
 type Message struct {
 	News     News
-	Attempts int
+	Sink     string
+	Attempts int // so far, in vain
+	// Thread is what the sink gave back for the message before about the same rollout, such as a Slack message's channel
+	// and timestamp; "" when there is none.
+	Thread string
 }
 
 // News tells of an event in r at now.
@@ -45,7 +91,7 @@ func (r *Rollout) News(event Happening, now time.Time) News {
 		text = fmt.Sprintf("%s of %s is being rolled out, stable is %s", r.Revision.Label(), r.Canary, r.Stable.Label())
 	}
 	return News{
-		Event: event, Rollout: r.ID, Canary: r.Canary, Revision: r.Revision, Stable: r.Stable,
+		Event: event, Severity: event.Severity(), Policy: r.Policy, Rollout: r.ID, Canary: r.Canary, Revision: r.Revision, Stable: r.Stable,
 		Text: text, At: now, Reasons: r.Verdict.Reasons,
 	}
 }

@@ -19,6 +19,9 @@ var ErrOver = errors.New("rollout is over")
 // ErrNotAnalysed is returned when the brake is asked for a Canary that is not under analysis: there it must not act.
 var ErrNotAnalysed = errors.New("canary is not under analysis")
 
+// ErrChanged is returned when somebody decides in sight of a Rollout that has changed since.
+var ErrChanged = errors.New("rollout has changed")
+
 // ErrNotFound is returned when no Rollout has the asked id.
 var ErrNotFound = errors.New("rollout not found")
 
@@ -38,6 +41,18 @@ type Revision struct {
 	Image    string `json:"image"`
 	// Change is the pod template's rollout.monitoring/change annotation, such as "hotfix"; freeze windows may except it.
 	Change string `json:"change,omitempty"`
+	// Commit and CommittedAt are what was built, by the annotations rollout.monitoring/commit and commit-time (RFC 3339);
+	// empty when the pipeline does not say. Lead time is counted from CommittedAt.
+	Commit      string    `json:"commit,omitempty"`
+	CommittedAt time.Time `json:"committedAt,omitzero"`
+}
+
+// Difference is one thing in which the canary's pods are not as the primary's. Values that may be secret are never in it:
+// What names them, From and To say "set", "other" or "".
+type Difference struct {
+	What string `json:"what"` // such as "image of app", "env LOG_LEVEL of app", "ConfigMap app-config"
+	From string `json:"from"` // "" when the primary has none
+	To   string `json:"to"`   // "" when the canary has none
 }
 
 // Tag is the image's tag or digest, for people; "" when the image names neither.
@@ -130,7 +145,9 @@ type Canary struct {
 	LeftAt   int
 	Revision Revision // of the target, to be released
 	Stable   Revision // of the primary
-	Pods     []Pod
+	// Changes are in what the target's pod template is another than the primary's.
+	Changes []Difference
+	Pods    []Pod
 }
 
 // Counts are responses, split by the SLI.
@@ -222,6 +239,50 @@ func (v Verdict) Text() string {
 	return v.Reasons[0].Text
 }
 
+// Query chooses from all rollouts, newest first. Zero fields choose all.
+type Query struct {
+	Canary   string // "namespace/name"
+	DeployID string
+	Result   Result // also Open: those that have none yet
+	// Since and Before bound StartedAt: not before Since, before Before.
+	Since, Before time.Time
+	Text          string // in id, image, deploy id or commit, in any case
+	Limit, Offset int    // Limit 0: 100
+}
+
+// Open in a Query asks for rollouts that have no result yet.
+const Open Result = "open"
+
+// Brief is a rollout in a list.
+type Brief struct {
+	ID             string    `json:"id"`
+	Canary         Key       `json:"canary"`
+	Revision       Revision  `json:"revision"`
+	Stable         Revision  `json:"stable"`
+	Phase          Phase     `json:"phase"`
+	Result         Result    `json:"result"`
+	StartedAt      time.Time `json:"startedAt"`
+	FirstTrafficAt time.Time `json:"firstTrafficAt,omitzero"`
+	EndedAt        time.Time `json:"endedAt,omitzero"`
+	Weight         int       `json:"weight"`
+	Canaries       Counts    `json:"canaryRequests"` // responses of the canary
+	Reason         string    `json:"reason"`         // the verdict's first sentence
+	ReasonKind     string    `json:"reasonKind"`
+	// FailedAt is when the verdict became fail, zero when it did not. Time to restore is counted from FirstTrafficAt.
+	FailedAt time.Time `json:"failedAt,omitzero"`
+	Unseen   bool      `json:"unseen,omitempty"`
+}
+
+// Brief is r in a list.
+func (r *Rollout) Brief() Brief {
+	b := Brief{
+		ID: r.ID, Canary: r.Canary, Revision: r.Revision, Stable: r.Stable, Phase: r.Phase, Result: r.Result, StartedAt: r.StartedAt,
+		FirstTrafficAt: r.FirstTrafficAt, EndedAt: r.EndedAt, Weight: r.Latest.Weight, Canaries: r.Latest.Canary,
+		Reason: r.Verdict.Text(), ReasonKind: r.Verdict.Kind(), FailedAt: r.FailedAt, Unseen: r.Unseen,
+	}
+	return b
+}
+
 // Result is how a Rollout ended; "" while it runs.
 type Result string
 
@@ -251,23 +312,24 @@ const resetTime = 2 * time.Minute
 
 // Rollout is one attempt to release one Revision of one Canary.
 type Rollout struct {
-	ID             string    `json:"id"`
-	Canary         Key       `json:"canary"`
-	Revision       Revision  `json:"revision"`
-	Stable         Revision  `json:"stable"`
-	Policy         string    `json:"policy"`
-	PolicyDigest   string    `json:"policyDigest"` // of the rules it is judged by from begin to end
-	Phase          Phase     `json:"phase"`
-	Result         Result    `json:"result"`
-	StartedAt      time.Time `json:"startedAt"`
-	FirstTrafficAt time.Time `json:"firstTrafficAt"` // first weight over 0
-	Before         Counts    `json:"before"`         // primary's responses until then, counted for nothing
-	AwaitsReset    bool      `json:"awaitsReset"`    // the weight is still that of the revision before
-	Supersedes     bool      `json:"supersedes"`     // it began so
-	EndedAt        time.Time `json:"endedAt"`
-	Steps          []Step    `json:"steps"`
-	Latest         Tick      `json:"latest"`
-	Verdict        Verdict   `json:"verdict"`
+	ID             string       `json:"id"`
+	Canary         Key          `json:"canary"`
+	Revision       Revision     `json:"revision"`
+	Stable         Revision     `json:"stable"`
+	Changes        []Difference `json:"changes,omitempty"`
+	Policy         string       `json:"policy"`
+	PolicyDigest   string       `json:"policyDigest"` // of the rules it is judged by from begin to end
+	Phase          Phase        `json:"phase"`
+	Result         Result       `json:"result"`
+	StartedAt      time.Time    `json:"startedAt"`
+	FirstTrafficAt time.Time    `json:"firstTrafficAt"` // first weight over 0
+	Before         Counts       `json:"before"`         // primary's responses until then, counted for nothing
+	AwaitsReset    bool         `json:"awaitsReset"`    // the weight is still that of the revision before
+	Supersedes     bool         `json:"supersedes"`     // it began so
+	EndedAt        time.Time    `json:"endedAt"`
+	Steps          []Step       `json:"steps"`
+	Latest         Tick         `json:"latest"`
+	Verdict        Verdict      `json:"verdict"`
 	// Ingress is the ingress whose counts are a second opinion, "" when there is none.
 	Ingress  string         `json:"ingress,omitempty"`
 	Evidence evidence.State `json:"evidence"`
@@ -276,8 +338,15 @@ type Rollout struct {
 	// WindowOf is the begin of the climb whose first minutes were judged by failFast, zero before.
 	WindowOf  time.Time  `json:"windowOf"`
 	Decisions []Decision `json:"decisions,omitempty"` // of people, in the order of time
-	Timeline  []Event    `json:"timeline"`
-	Reported  bool       `json:"reported"` // counts are final and the report has the entry
+	// Version grows with each decision: one that was made in sight of an older version is refused.
+	Version int  `json:"version"`
+	Tape    Tape `json:"tape"` // its recorded ticks
+	// Unseen says that it began and ended while no gatekeeper looked, and was found afterwards: nothing was judged.
+	Unseen bool `json:"unseen,omitempty"`
+	// FailedAt is when the verdict became fail; it stays so.
+	FailedAt time.Time `json:"failedAt,omitzero"`
+	Timeline []Event   `json:"timeline"`
+	Reported bool      `json:"reported"` // counts are final and the report has the entry
 }
 
 // New starts the record of c's current revision at now. The id is unique as long as one revision of one Canary is not
@@ -288,6 +357,7 @@ func New(c Canary, now time.Time) Rollout {
 		Canary:    c.Key,
 		Revision:  c.Revision,
 		Stable:    c.Stable,
+		Changes:   c.Changes,
 		Policy:    c.Policy,
 		Ingress:   c.Ingress,
 		Phase:     c.Phase,
@@ -411,6 +481,9 @@ func (r *Rollout) Step() (s Step, ok bool) {
 func (r *Rollout) Judge(v Verdict) {
 	if v.Outcome != r.Verdict.Outcome || v.Kind() != r.Verdict.Kind() {
 		r.Note(v.At, "gatekeeper", string(v.Outcome)+": "+v.Text())
+	}
+	if v.Outcome == Fail && r.FailedAt.IsZero() {
+		r.FailedAt = v.At
 	}
 	r.Verdict = v
 }

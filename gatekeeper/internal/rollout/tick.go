@@ -57,48 +57,6 @@ type Latency struct {
 	Primary []uint64  `json:"primary"`
 }
 
-// Decision is what a person said about a rollout.
-type Decision struct {
-	Kind      DecisionKind `json:"kind"`
-	By        string       `json:"by"`
-	Why       string       `json:"why,omitempty"`
-	At        time.Time    `json:"at"`
-	ExpiresAt time.Time    `json:"expiresAt"` // of an approval; zero: never
-}
-
-// DecisionKind is what was said.
-type DecisionKind string
-
-// Approve lets a rollout through its approval gate, Reject sends it back before or while it has traffic. Brake is the
-// gatekeeper's own: nobody steered, so it took the traffic back.
-const (
-	Approve DecisionKind = "approve"
-	Reject  DecisionKind = "reject"
-	Brake   DecisionKind = "brake"
-)
-
-// Text is the decision in words.
-func (d Decision) Text() string {
-	what := map[DecisionKind]string{Approve: "approved", Reject: "rejected", Brake: "taken back"}[d.Kind] + " by " + d.By
-	if !d.ExpiresAt.IsZero() {
-		what += " until " + d.ExpiresAt.UTC().Format("2006-01-02 15:04 MST")
-	}
-	if d.Why != "" {
-		what += ": " + d.Why
-	}
-	return what
-}
-
-// Refused is the first decision in force at now that sends the rollout back, if there is one.
-func (r *Rollout) Refused(now time.Time) (d Decision, ok bool) {
-	for _, d := range r.Decisions {
-		if d.Kind != Approve && !d.At.After(now) {
-			return d, true
-		}
-	}
-	return Decision{}, false
-}
-
 // JudgedTick is a tick with the verdict it led to, as recorded.
 type JudgedTick struct {
 	Tick    Tick    `json:"tick"`
@@ -115,12 +73,28 @@ func Judge(t Tick, v Verdict) JudgedTick {
 	return JudgedTick{Tick: t, Outcome: v.Outcome, Reason: v.Kind(), Digest: hex.EncodeToString(sum[:8])}
 }
 
-// Change is what is saved together: a rollout, its counters, its new ticks and the news of it.
+// Tape says which ticks a rollout has, by their number and a hash of all of them in their order. It grows with each tick,
+// so it can be kept with the rollout and the ticks need never be read again to know whether they are still the same.
+type Tape struct {
+	Ticks int `json:"ticks"`
+	// Digest is the SHA-256, in hex, of the digest before and the JSON of the tick; "" without ticks.
+	Digest string `json:"digest,omitempty"`
+}
+
+// Add gives the tape with one more tick.
+func (t Tape) Add(tick JudgedTick) Tape {
+	text, _ := json.Marshal(tick) // holds only what can be encoded
+	sum := sha256.Sum256(append([]byte(t.Digest), text...))
+	return Tape{Ticks: t.Ticks + 1, Digest: hex.EncodeToString(sum[:])}
+}
+
+// Change is what is saved together: a rollout, its counters, its new ticks, the news of it and lines for the ledger.
 type Change struct {
 	Rollout Rollout
 	Book    Book
-	Ticks   []JudgedTick
+	Ticks   []JudgedTick // the last of the rollout's tape: Rollout.Tape.Ticks is the number of the last one
 	News    []News
+	Entries []Entry
 }
 
 // Copy can be kept while r changes.

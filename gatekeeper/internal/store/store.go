@@ -92,6 +92,9 @@ func (s *Store) Save(ctx context.Context, changes ...rollout.Change) error {
 		if err := saveNews(ctx, tx, c.News); err != nil {
 			return err
 		}
+		if err := saveEntries(ctx, tx, c.Entries); err != nil {
+			return err
+		}
 	}
 	if err := tx.Commit(); err != nil {
 		return fmt.Errorf("save rollouts: %w", err)
@@ -190,12 +193,71 @@ func saveNews(ctx context.Context, tx *sql.Tx, news []rollout.News) error {
 		if err != nil {
 			return fmt.Errorf("encode news %s: %w", n.Key(), err)
 		}
-		_, err = tx.ExecContext(ctx, `INSERT INTO outbox (key, news, due_at) VALUES (?, ?, ?) ON CONFLICT (key) DO NOTHING`, n.Key(), string(body), n.At.UnixMilli())
-		if err != nil {
-			return fmt.Errorf("save news %s: %w", n.Key(), err)
+		for _, sink := range n.Sinks {
+			_, err = tx.ExecContext(ctx, `INSERT INTO outbox (key, sink, news, due_at) VALUES (?, ?, ?, ?) ON CONFLICT (key) DO NOTHING`, n.Key(), sink, string(body), n.At.UnixMilli())
+			if err != nil {
+				return fmt.Errorf("save news %s: %w", n.Key(), err)
+			}
 		}
 	}
 	return nil
+}
+
+func saveEntries(ctx context.Context, tx *sql.Tx, entries []rollout.Entry) error {
+	if len(entries) == 0 {
+		return nil
+	}
+	var last rollout.Entry
+	err := tx.QueryRowContext(ctx, `SELECT seq, hash FROM entries ORDER BY seq DESC LIMIT 1`).Scan(&last.Seq, &last.Hash)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return fmt.Errorf("read the ledger's end: %w", err)
+	}
+	for _, e := range entries {
+		e = e.After(last)
+		if _, err := tx.ExecContext(ctx, `INSERT INTO entries (seq, at, kind, rollout, body, previous, hash) VALUES (?, ?, ?, ?, ?, ?, ?)`,
+			e.Seq, e.At.UnixNano(), e.Kind, e.Rollout, string(e.Body), e.Previous, e.Hash); err != nil {
+			return fmt.Errorf("save entry of %s: %w", e.Rollout, err)
+		}
+		last = e
+	}
+	return nil
+}
+
+// Entries are the ledger's entries after seq, at most limit, in their order.
+func (s *Store) Entries(ctx context.Context, after int64, limit int) ([]rollout.Entry, error) {
+	rows, err := s.db.QueryContext(ctx, `SELECT seq, at, kind, rollout, body, previous, hash FROM entries WHERE seq > ? ORDER BY seq LIMIT ?`, after, limit)
+	if err != nil {
+		return nil, fmt.Errorf("read the ledger: %w", err)
+	}
+	defer rows.Close()
+	var all []rollout.Entry
+	for rows.Next() {
+		var e rollout.Entry
+		var at int64
+		var body string
+		if err := rows.Scan(&e.Seq, &at, &e.Kind, &e.Rollout, &body, &e.Previous, &e.Hash); err != nil {
+			return nil, fmt.Errorf("read the ledger: %w", err)
+		}
+		e.At, e.Body = time.Unix(0, at).UTC(), json.RawMessage(body)
+		all = append(all, e)
+	}
+	return all, rows.Err()
+}
+
+// Find returns the rollouts that q chooses, newest first, and how many there are without its limit.
+func (s *Store) Find(ctx context.Context, q rollout.Query) (page []rollout.Brief, total int, err error) {
+	all, err := s.List(ctx, q.Canary, 1<<30)
+	if err != nil {
+		return nil, 0, err
+	}
+	for i := range all {
+		b := all[i].Brief()
+		result := q.Result == "" || q.Result == b.Result || q.Result == rollout.Open && b.Result == ""
+		if result && (q.DeployID == "" || q.DeployID == b.Revision.DeployID) {
+			page = append(page, b)
+		}
+	}
+	return page, len(page), nil
 }
 
 // Open rollouts are those whose report entry is not written yet.
@@ -266,7 +328,7 @@ func scan(row interface{ Scan(...any) error }) (rollout.Rollout, error) {
 
 // Due returns the messages that wait and whose time has come, oldest first.
 func (s *Store) Due(ctx context.Context, now time.Time) ([]rollout.Message, error) {
-	rows, err := s.db.QueryContext(ctx, `SELECT news, attempts FROM outbox WHERE state = 'waiting' AND due_at <= ? ORDER BY id`, now.UnixMilli())
+	rows, err := s.db.QueryContext(ctx, `SELECT news, sink, attempts FROM outbox WHERE state = 'waiting' AND due_at <= ? ORDER BY id`, now.UnixMilli())
 	if err != nil {
 		return nil, fmt.Errorf("read outbox: %w", err)
 	}
@@ -275,7 +337,7 @@ func (s *Store) Due(ctx context.Context, now time.Time) ([]rollout.Message, erro
 	for rows.Next() {
 		var m rollout.Message
 		var news []byte
-		if err := rows.Scan(&news, &m.Attempts); err != nil {
+		if err := rows.Scan(&news, &m.Sink, &m.Attempts); err != nil {
 			return nil, fmt.Errorf("read outbox: %w", err)
 		}
 		if err := json.Unmarshal(news, &m.News); err != nil {

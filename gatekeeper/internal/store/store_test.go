@@ -95,15 +95,20 @@ func TestListAndGet(t *testing.T) {
 	}
 }
 
+func toPager(n rollout.News) rollout.News {
+	n.Sinks = []string{"pager"}
+	return n
+}
+
 func TestOutbox(t *testing.T) {
 	s := mustOpen(t, filepath.Join(t.TempDir(), "gatekeeper.db"))
 	ctx, r := t.Context(), example("abc", 0)
 	news := r.News(rollout.HasStarted, start)
 	later := r.News(rollout.Happening(rollout.RolledBack), start.Add(time.Second))
-	if err := s.Save(ctx, rollout.Change{Rollout: r, News: []rollout.News{news, later}}); err != nil {
+	if err := s.Save(ctx, rollout.Change{Rollout: r, News: []rollout.News{toPager(news), toPager(later)}}); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Save(ctx, rollout.Change{Rollout: r, News: []rollout.News{news}}); err != nil { // the same news again
+	if err := s.Save(ctx, rollout.Change{Rollout: r, News: []rollout.News{toPager(news)}}); err != nil { // the same news again
 		t.Fatal(err)
 	}
 	due := func(at time.Time) []rollout.Message {

@@ -56,7 +56,7 @@ func (d door) decide(kind rollout.DecisionKind) gin.HandlerFunc {
 			c.JSON(http.StatusBadRequest, gin.H{"error": fmt.Sprintf("say who decides in \"by\"; by and why together may have %d bytes", maxWords)})
 			return
 		}
-		r, err := d.cfg.Conductor.Decide(c.Request.Context(), c.Param("id"), rollout.Decision{Kind: kind, By: s.By, Why: s.Why})
+		r, err := d.cfg.Conductor.Decide(c.Request.Context(), c.Param("id"), -1, rollout.Decision{Kind: kind, By: s.By, Why: s.Why})
 		if err != nil {
 			d.refuse(c, err)
 			return

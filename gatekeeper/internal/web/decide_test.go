@@ -22,7 +22,9 @@ func (c *conductor) Why(key rollout.Key) (policy.Standing, error) {
 	return policy.Standing{Canary: key, Gates: []policy.Gate{{Kind: policy.GateFreeze, Why: "frozen"}}}, nil
 }
 
-func (c *conductor) Decide(_ context.Context, id string, d rollout.Decision) (rollout.Rollout, error) {
+func (c *conductor) Standings() []policy.Standing { return nil }
+
+func (c *conductor) Decide(_ context.Context, id string, _ int, d rollout.Decision) (rollout.Rollout, error) {
 	if id == "over" {
 		return rollout.Rollout{}, fmt.Errorf("approve: %w", rollout.ErrOver)
 	}

@@ -33,7 +33,9 @@ type Desk interface {
 // rollout.ErrNotFound or rollout.ErrOver for what is not there. Safe for concurrent use.
 type Conductor interface {
 	Why(key rollout.Key) (policy.Standing, error)
-	Decide(ctx context.Context, id string, d rollout.Decision) (rollout.Rollout, error)
+	Standings() []policy.Standing
+	// Decide is in sight of a version of the rollout; -1: of any.
+	Decide(ctx context.Context, id string, inSightOf int, d rollout.Decision) (rollout.Rollout, error)
 	Alerted(ctx context.Context, firing map[string]policy.Alert, over []string) error
 }
 
@@ -157,7 +159,7 @@ func (d door) rules(ctx context.Context, r rollout.Rollout) (policy.Rules, error
 // refuse maps an error's kind to a status. What is not of a known kind is ours: it is logged, not shown.
 func (d door) refuse(c *gin.Context, err error) {
 	for kind, status := range map[error]int{
-		rollout.ErrNotFound: http.StatusNotFound, rollout.ErrUnknownCanary: http.StatusNotFound, rollout.ErrOver: http.StatusConflict,
+		rollout.ErrNotFound: http.StatusNotFound, rollout.ErrUnknownCanary: http.StatusNotFound, rollout.ErrOver: http.StatusConflict, rollout.ErrChanged: http.StatusConflict,
 	} {
 		if errors.Is(err, kind) {
 			c.JSON(status, gin.H{"error": err.Error()})
