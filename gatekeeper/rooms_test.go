@@ -21,6 +21,7 @@ var rooms = map[string][]string{
 	"simulate":   {"rollout", "policy"},
 	"policyfile": {"policy"},
 	"report":     {"rollout", "policy"},
+	"archive":    {"rollout", "policy", "report"},
 	"keeper":     {"rollout", "policy"},
 	"flagger":    {"rollout"},
 	"web":        {"rollout", "policy", "report"},

@@ -75,7 +75,6 @@ func (c serveCmd) Run(ctx context.Context, s streams) error {
 		return fmt.Errorf("%w; the folder %s must be a writable volume", err, c.Data)
 	}
 	defer memory.Close()
-	reportFile := store.ReportFile(filepath.Join(c.Data, "deployment_report.md"))
 
 	clusterConfig, err := kube.Config(c.Kubeconfig)
 	if err != nil {
@@ -124,6 +123,9 @@ func (c serveCmd) Run(ctx context.Context, s streams) error {
 	add(&group, ctx, cluster.Run)
 	add(&group, ctx, func(ctx context.Context) error { return conductor.Run(ctx, tickInterval) })
 	add(&group, ctx, conductor.WatchBudgets)
+	if err := c.archive(&group, ctx, memory, reg, log); err != nil {
+		return err
+	}
 	sink := notify.Nobody
 	if c.WebhookURL != "" {
 		if sink, err = notify.Webhook(&http.Client{Timeout: webhookTimeout}, c.WebhookURL); err != nil {
@@ -134,7 +136,7 @@ func (c serveCmd) Run(ctx context.Context, s streams) error {
 	add(&group, ctx, courier.Run)
 	hooks := flagger.New(conductor, healthy, reg, log.With("component", "flagger"))
 	people := web.New(web.Config{
-		Desk: memory, Conductor: conductor, Policies: policies, ReportFile: string(reportFile), Healthy: healthy, Metrics: reg, Log: log.With("component", "web"),
+		Desk: memory, Conductor: conductor, Policies: policies, Healthy: healthy, Metrics: reg, Log: log.With("component", "web"),
 		Now: time.Now, AlertTime: c.AlertTime, OperatorToken: operator, AlertsToken: alerts,
 	})
 	if err := listen(&group, ctx, c.HookListen, hooks); err != nil {

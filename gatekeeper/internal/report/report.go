@@ -14,6 +14,9 @@ import (
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/rollout"
 )
 
+// Heading stands above the entries.
+const Heading = "# Deployment report\n\nOne entry for each rollout, the newest last.\n"
+
 // Mark is the line that begins a rollout's entry and stands nowhere else.
 func Mark(id string) string { return "<!-- rollout " + strings.ReplaceAll(id, "--", "- -") + " -->" }
 
@@ -80,8 +83,8 @@ func (d data) Title() string { return cmp.Or(string(d.Result), "under way") }
 // Good names the good statuses.
 func (d data) Good() string { return strings.Join(d.Rules.SLO.Good, ", ") }
 
-// Write writes r's entry, judged by rules, as Markdown.
-func Write(w io.Writer, r rollout.Rollout, rules policy.Rules) error {
+// Write writes a rollout's entry as Markdown. It has as much to say of one that is still under way.
+func Write(w io.Writer, tape policy.Tape) error {
 	t, err := template.New("entry").Funcs(template.FuncMap{
 		"mark": Mark, "text": text, "clock": clock, "counts": counts,
 		"day":  func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 MST") },
@@ -91,8 +94,8 @@ func Write(w io.Writer, r rollout.Rollout, rules policy.Rules) error {
 	if err != nil {
 		return fmt.Errorf("parse report template: %w", err)
 	}
-	if err := t.Execute(w, data{Rollout: &r, Rules: rules}); err != nil {
-		return fmt.Errorf("write report of %s: %w", r.ID, err)
+	if err := t.Execute(w, data{Rollout: &tape.Rollout, Rules: tape.Rules}); err != nil {
+		return fmt.Errorf("write report of %s: %w", tape.Rollout.ID, err)
 	}
 	return nil
 }

@@ -28,7 +28,7 @@ func rolledBack() rollout.Rollout {
 
 func TestEntry(t *testing.T) {
 	text := &strings.Builder{}
-	if err := Write(text, rolledBack(), policy.Default()); err != nil {
+	if err := Write(text, policy.Tape{Rollout: rolledBack(), Rules: policy.Default()}); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
@@ -55,7 +55,7 @@ func TestEntryOfARolloutUnderWay(t *testing.T) {
 	r := rolledBack()
 	r.Result, r.Steps[0].To = "", time.Time{}
 	text := &strings.Builder{}
-	if err := Write(text, r, policy.Default()); err != nil {
+	if err := Write(text, policy.Tape{Rollout: r, Rules: policy.Default()}); err != nil {
 		t.Fatal(err)
 	}
 	if !strings.Contains(text.String(), "## under way: demo/podinfo") || !strings.Contains(text.String(), "| under way | 3001 |") {
@@ -77,7 +77,7 @@ func TestNamesOfOthersDoNoHarm(t *testing.T) {
 	r.Revision.DeployID = "x |\n<script>alert(1)</script> [a](javascript:b) `c` **d**"
 	r.Note(start, "flagger", "line\r\n| forged | row |\n## forged heading")
 	text := &strings.Builder{}
-	if err := Write(text, r, policy.Default()); err != nil {
+	if err := Write(text, policy.Tape{Rollout: r, Rules: policy.Default()}); err != nil {
 		t.Fatal(err)
 	}
 	for _, harm := range []string{"<script", " [a]", "\n| forged", "\n## forged", " **d**"} {

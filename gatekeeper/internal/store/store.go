@@ -1,4 +1,4 @@
-// Package store remembers rollouts and messages in SQLite, and replaces the report file durably.
+// Package store remembers rollouts and messages in SQLite.
 package store
 
 import (

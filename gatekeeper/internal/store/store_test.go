@@ -164,20 +164,3 @@ func TestASecondGatekeeperIsKeptOut(t *testing.T) {
 	}
 	mustOpen(t, file)
 }
-
-func TestReportFileHasEachEntryOnce(t *testing.T) {
-	file := ReportFile(filepath.Join(t.TempDir(), "deployment_report.md"))
-	for _, mark := range []string{"<!-- rollout a -->", "<!-- rollout b -->", "<!-- rollout a -->"} {
-		if err := file.Append(mark, mark+"\n## entry\n"); err != nil {
-			t.Fatal(err)
-		}
-	}
-	text, err := os.ReadFile(string(file))
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := "# Deployment report\n\nOne entry for each rollout, the newest last.\n\n<!-- rollout a -->\n## entry\n\n<!-- rollout b -->\n## entry\n"
-	if string(text) != want {
-		t.Errorf("got:\n%s\nwant:\n%s", text, want)
-	}
-}

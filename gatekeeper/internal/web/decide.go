@@ -141,24 +141,3 @@ type standing struct {
 	policy.Standing
 	Rollout *view `json:"rollout"`
 }
-
-// tape is a rollout's ticks and verdicts with the rules, for gatekeeper replay.
-func (d door) tape(c *gin.Context) {
-	ctx := c.Request.Context()
-	r, err := d.cfg.Desk.Get(ctx, c.Param("id"))
-	if err != nil {
-		d.refuse(c, err)
-		return
-	}
-	rules, err := d.rules(ctx, r)
-	if err != nil {
-		d.refuse(c, err)
-		return
-	}
-	ticks, err := d.cfg.Desk.Ticks(ctx, r.ID)
-	if err != nil {
-		d.refuse(c, err)
-		return
-	}
-	c.JSON(http.StatusOK, policy.Tape{Rollout: r, Rules: rules, Ticks: ticks})
-}

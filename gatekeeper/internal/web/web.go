@@ -4,11 +4,8 @@ package web
 import (
 	"context"
 	"errors"
-	"io/fs"
 	"log/slog"
 	"net/http"
-	"os"
-	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -16,7 +13,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/policy"
-	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/report"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/rollout"
 )
 
@@ -27,6 +23,8 @@ type Desk interface {
 	Get(ctx context.Context, id string) (rollout.Rollout, error)
 	Ticks(ctx context.Context, id string) ([]rollout.JudgedTick, error)
 	Policy(ctx context.Context, digest string) ([]byte, error)
+	// Entries are the ledger's after seq, at most limit, in their order.
+	Entries(ctx context.Context, after int64, limit int) ([]rollout.Entry, error)
 }
 
 // Conductor is the door's consumer contract with whoever judges. Why and Decide return rollout.ErrUnknownCanary,
@@ -44,14 +42,13 @@ const maxList = 200
 
 // Config is what the door shows; all fields but the tokens are required.
 type Config struct {
-	Desk       Desk
-	Conductor  Conductor
-	Policies   policy.Set
-	ReportFile string
-	Healthy    func() error
-	Metrics    prometheus.Gatherer
-	Log        *slog.Logger
-	Now        func() time.Time
+	Desk      Desk
+	Conductor Conductor
+	Policies  policy.Set
+	Healthy   func() error
+	Metrics   prometheus.Gatherer
+	Log       *slog.Logger
+	Now       func() time.Time
 	// AlertTime is how long an alert fires without being told again.
 	AlertTime time.Duration
 	// OperatorToken lets people decide, AlertsToken lets Alertmanager tell. "": nobody may.
@@ -110,50 +107,6 @@ func (d door) get(c *gin.Context) {
 		return
 	}
 	c.JSON(http.StatusOK, newView(r))
-}
-
-func (d door) entry(c *gin.Context) {
-	r, err := d.cfg.Desk.Get(c.Request.Context(), c.Param("id"))
-	if err != nil {
-		d.refuse(c, err)
-		return
-	}
-	rules, err := d.rules(c.Request.Context(), r)
-	if err != nil {
-		d.refuse(c, err)
-		return
-	}
-	text := &strings.Builder{}
-	if err := report.Write(text, r, rules); err != nil {
-		d.refuse(c, err)
-		return
-	}
-	c.Data(http.StatusOK, "text/markdown; charset=utf-8", []byte(text.String()))
-}
-
-func (d door) report(c *gin.Context) {
-	text, err := os.ReadFile(d.cfg.ReportFile)
-	if errors.Is(err, fs.ErrNotExist) {
-		c.String(http.StatusNotFound, "no rollout has ended yet\n")
-		return
-	}
-	if err != nil {
-		d.refuse(c, err)
-		return
-	}
-	c.Data(http.StatusOK, "text/markdown; charset=utf-8", text)
-}
-
-// rules are those that r was judged by.
-func (d door) rules(ctx context.Context, r rollout.Rollout) (policy.Rules, error) {
-	if r.PolicyDigest == "" { // from before they were kept
-		return d.cfg.Policies.For(r.Policy), nil
-	}
-	document, err := d.cfg.Desk.Policy(ctx, r.PolicyDigest)
-	if err != nil {
-		return policy.Rules{}, err
-	}
-	return policy.FromDocument(document)
 }
 
 // refuse maps an error's kind to a status. What is not of a known kind is ours: it is logged, not shown.

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -35,7 +34,7 @@ func newDoor(t *testing.T, healthy error) (http.Handler, rollout.Rollout, Config
 		t.Fatal(err)
 	}
 	cfg := Config{
-		Desk: memory, Conductor: &conductor{}, Now: time.Now, AlertTime: time.Hour, Policies: map[string]policy.Rules{"default": policy.Default()}, ReportFile: filepath.Join(dir, "deployment_report.md"),
+		Desk: memory, Conductor: &conductor{}, Now: time.Now, AlertTime: time.Hour, Policies: map[string]policy.Rules{"default": policy.Default()},
 		Healthy: func() error { return healthy }, Metrics: prometheus.NewRegistry(), Log: slog.New(slog.DiscardHandler),
 	}
 	return New(cfg), r, cfg
@@ -83,22 +82,6 @@ func TestRolloutsAsJSON(t *testing.T) {
 	}
 	if status, body = get(h, "/api/v1/rollouts/nobody"); status != 404 || !strings.Contains(body, "not found") {
 		t.Errorf("unknown id: %d %s", status, body)
-	}
-}
-
-func TestReports(t *testing.T) {
-	h, r, cfg := newDoor(t, nil)
-	if status, body := get(h, "/api/v1/rollouts/"+r.ID+"/report.md"); status != 200 || !strings.Contains(body, "| canary | 2 | abc | 4 | 3 | 1 | 75.00 |") {
-		t.Errorf("entry: %d %s", status, body)
-	}
-	if status, body := get(h, "/deployment_report.md"); status != 404 || !strings.Contains(body, "no rollout has ended yet") {
-		t.Errorf("before the first entry: %d %s", status, body)
-	}
-	if err := os.WriteFile(cfg.ReportFile, []byte("# Deployment report\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if status, body := get(h, "/deployment_report.md"); status != 200 || body != "# Deployment report\n" {
-		t.Errorf("the file: %d %s", status, body)
 	}
 }
 

@@ -1,0 +1,133 @@
+package web
+
+import (
+	"bytes"
+	"context"
+	"net/http"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/policy"
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/report"
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/rollout"
+)
+
+// What people read is made from the ledger, so every replica has it, and also where report files could not be written.
+
+const (
+	markdown = "text/markdown; charset=utf-8"
+	// entriesAtOnce bounds how many entries of the ledger are in memory for the report.
+	entriesAtOnce = 100
+)
+
+// entry is one rollout's, also while it is under way.
+func (d door) entry(c *gin.Context) {
+	tape, err := d.recorded(c.Request.Context(), c.Param("id"))
+	if err != nil {
+		d.refuse(c, err)
+		return
+	}
+	text := &bytes.Buffer{}
+	if err := report.Write(text, tape); err != nil {
+		d.refuse(c, err)
+		return
+	}
+	c.Data(http.StatusOK, markdown, text.Bytes())
+}
+
+// report is the whole one, page by page.
+func (d door) report(c *gin.Context) {
+	begun := false
+	for after := int64(0); ; {
+		text, last, err := d.pageOfReport(c.Request.Context(), after)
+		switch {
+		case err != nil && !begun:
+			d.refuse(c, err)
+			return
+		case err != nil: // the status is on its way: cut off, the client sees that it is not whole
+			d.cfg.Log.Error("report cut off", "error", err)
+			panic(http.ErrAbortHandler)
+		case last == after && !begun:
+			c.String(http.StatusNotFound, "no rollout has ended yet\n")
+			return
+		case last == after:
+			return
+		}
+		if after = last; len(text) == 0 {
+			continue
+		}
+		if !begun {
+			c.Header("Content-Type", markdown)
+			text = append([]byte(report.Heading), text...)
+		}
+		begun = true
+		if _, err := c.Writer.Write(text); err != nil {
+			return // the client has gone
+		}
+	}
+}
+
+// pageOfReport is the report's entries of the ledger's next ones after seq, and the last of these; after itself when
+// there are no more.
+func (d door) pageOfReport(ctx context.Context, after int64) (text []byte, last int64, err error) {
+	entries, err := d.cfg.Desk.Entries(ctx, after, entriesAtOnce)
+	if err != nil {
+		return nil, 0, err
+	}
+	page := &bytes.Buffer{}
+	for _, e := range entries {
+		after = e.Seq
+		if e.Kind != rollout.EntryRollout {
+			continue
+		}
+		tape, err := policy.TapeOf(e)
+		if err != nil { // it must not hide all the others
+			d.cfg.Log.Error("an entry of the ledger is left out of the report: run gatekeeper verify", "seq", e.Seq, "rollout", e.Rollout, "error", err)
+			continue
+		}
+		page.WriteByte('\n')
+		if err := report.Write(page, tape); err != nil {
+			return nil, 0, err
+		}
+	}
+	return page.Bytes(), after, nil
+}
+
+// tape is a rollout's ticks and verdicts with the rules, for gatekeeper replay.
+func (d door) tape(c *gin.Context) {
+	tape, err := d.recorded(c.Request.Context(), c.Param("id"))
+	if err != nil {
+		d.refuse(c, err)
+		return
+	}
+	c.JSON(http.StatusOK, tape)
+}
+
+// recorded is all that is recorded of a rollout.
+func (d door) recorded(ctx context.Context, id string) (policy.Tape, error) {
+	r, err := d.cfg.Desk.Get(ctx, id)
+	if err != nil {
+		return policy.Tape{}, err
+	}
+	rules, err := d.rules(ctx, r)
+	if err != nil {
+		return policy.Tape{}, err
+	}
+	ticks, err := d.cfg.Desk.Ticks(ctx, r.ID)
+	if err != nil {
+		return policy.Tape{}, err
+	}
+	return policy.Tape{Rollout: r, Rules: rules, Ticks: ticks}, nil
+}
+
+// rules are those that r was judged by.
+func (d door) rules(ctx context.Context, r rollout.Rollout) (policy.Rules, error) {
+	if r.PolicyDigest == "" { // from before they were kept
+		return d.cfg.Policies.For(r.Policy), nil
+	}
+	document, err := d.cfg.Desk.Policy(ctx, r.PolicyDigest)
+	if err != nil {
+		return policy.Rules{}, err
+	}
+	return policy.FromDocument(document)
+}

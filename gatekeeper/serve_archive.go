@@ -1,0 +1,26 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	rungroup "github.com/oklog/run"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/archive"
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/store"
+)
+
+// archiveInterval is how soon after its end a rollout has its files.
+const archiveInterval = time.Second
+
+// archive keeps the report files beside the database.
+func (c serveCmd) archive(group *rungroup.Group, ctx context.Context, memory *store.Store, reg prometheus.Registerer, log *slog.Logger) error {
+	files, err := archive.New(c.Data, memory, reg, log.With("component", "archive"))
+	if err != nil {
+		return err
+	}
+	add(group, ctx, func(ctx context.Context) error { return files.Run(ctx, archiveInterval) })
+	return nil
+}
