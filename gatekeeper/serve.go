@@ -42,21 +42,17 @@ const (
 )
 
 type serveCmd struct {
-	HookListen string `default:":8080" env:"GATEKEEPER_HOOK_LISTEN" help:"Address of the hook door, for Flagger only."`
-	Listen     string `default:":8081" env:"GATEKEEPER_LISTEN" help:"Address of the people's door: API, report, metrics, probes."`
-	Data       string `default:"/var/lib/gatekeeper" env:"GATEKEEPER_DATA" help:"Folder of the database and of deployment_report.md."`
-	Policies   string `default:"/etc/gatekeeper/policies" env:"GATEKEEPER_POLICIES" help:"Folder of policy documents (*.yaml)."`
-	Prometheus string `env:"GATEKEEPER_PROMETHEUS" help:"Prometheus that scrapes the ingress controller, for the second opinion and error budgets; neither without it."`
-	Brake      bool   `env:"GATEKEEPER_BRAKE" help:"May set the weight of a failed canary to 0 itself, where a policy says so. Needs the right to patch ingresses."`
-	// Tokens are read from files where a name is given: a mounted Secret shows in no process list.
-	OperatorToken     string        `env:"GATEKEEPER_OPERATOR_TOKEN" help:"Bearer token that lets people approve and reject; nobody may without one."`
-	OperatorTokenFile string        `env:"GATEKEEPER_OPERATOR_TOKEN_FILE" type:"existingfile" help:"File with that token."`
-	AlertsToken       string        `env:"GATEKEEPER_ALERTS_TOKEN" help:"Bearer token that lets Alertmanager send alerts; nobody may without one."`
-	AlertTime         time.Duration `default:"5h" env:"GATEKEEPER_ALERT_TIME" help:"How long an alert counts as firing without being told again: longer than Alertmanager's repeat_interval."`
-	AlertsTokenFile   string        `env:"GATEKEEPER_ALERTS_TOKEN_FILE" type:"existingfile" help:"File with that token."`
-	WebhookURL        string        `env:"GATEKEEPER_WEBHOOK_URL" help:"Where notifications are posted as JSON; none are sent without it."`
-	Kubeconfig        string        `env:"GATEKEEPER_KUBECONFIG" help:"Way to the cluster; the pod's service account without it."`
-	LogLevel          slog.Level    `default:"INFO" env:"LOG_LEVEL" help:"DEBUG, INFO, WARN or ERROR."`
+	accessFlags `embed:""`
+
+	HookListen string     `default:":8080" env:"GATEKEEPER_HOOK_LISTEN" help:"Address of the hook door, for Flagger only."`
+	Listen     string     `default:":8081" env:"GATEKEEPER_LISTEN" help:"Address of the people's door: API, report, metrics, probes."`
+	Data       string     `default:"/var/lib/gatekeeper" env:"GATEKEEPER_DATA" help:"Folder of the database and of deployment_report.md."`
+	Policies   string     `default:"/etc/gatekeeper/policies" env:"GATEKEEPER_POLICIES" help:"Folder of policy documents (*.yaml)."`
+	Prometheus string     `env:"GATEKEEPER_PROMETHEUS" help:"Prometheus that scrapes the ingress controller, for the second opinion and error budgets; neither without it."`
+	Brake      bool       `env:"GATEKEEPER_BRAKE" help:"May set the weight of a failed canary to 0 itself, where a policy says so. Needs the right to patch ingresses."`
+	WebhookURL string     `env:"GATEKEEPER_WEBHOOK_URL" help:"Where notifications are posted as JSON; none are sent without it."`
+	Kubeconfig string     `env:"GATEKEEPER_KUBECONFIG" help:"Way to the cluster; the pod's service account without it."`
+	LogLevel   slog.Level `default:"INFO" env:"LOG_LEVEL" help:"DEBUG, INFO, WARN or ERROR."`
 }
 
 // Run builds everything in the order of its dependencies, and serves until ctx ends or a part fails.
@@ -102,11 +98,7 @@ func (c serveCmd) Run(ctx context.Context, s streams) error {
 	if err := have(policies, c.Prometheus != "", c.Brake, log); err != nil {
 		return err
 	}
-	operator, err := secret(c.OperatorToken, c.OperatorTokenFile)
-	if err != nil {
-		return err
-	}
-	alerts, err := secret(c.AlertsToken, c.AlertsTokenFile)
+	access, err := c.access(time.Now, log.With("component", "web"))
 	if err != nil {
 		return err
 	}
@@ -137,7 +129,7 @@ func (c serveCmd) Run(ctx context.Context, s streams) error {
 	hooks := flagger.New(conductor, healthy, reg, log.With("component", "flagger"))
 	people := web.New(web.Config{
 		Desk: memory, Conductor: conductor, Policies: policies, Healthy: healthy, Metrics: reg, Log: log.With("component", "web"),
-		Now: time.Now, AlertTime: c.AlertTime, OperatorToken: operator, AlertsToken: alerts,
+		Now: time.Now, AlertTime: c.AlertTime, Access: access,
 	})
 	if err := listen(&group, ctx, c.HookListen, hooks); err != nil {
 		return err

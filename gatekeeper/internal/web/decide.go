@@ -1,7 +1,6 @@
 package web
 
 import (
-	"crypto/subtle"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -23,47 +22,66 @@ const (
 	maxWords = 1000
 )
 
-// may lets through who has the token. Without a token in the configuration nobody has it.
-func (d door) may(token string) gin.HandlerFunc {
-	return func(c *gin.Context) {
-		c.Request.Body = http.MaxBytesReader(c.Writer, c.Request.Body, maxBody)
-		got, isBearer := strings.CutPrefix(c.GetHeader("Authorization"), "Bearer ")
-		switch {
-		case token == "":
-			c.AbortWithStatusJSON(http.StatusForbidden, gin.H{"error": "not enabled: the gatekeeper was started without a token for this"})
-		case !isBearer || subtle.ConstantTimeCompare([]byte(got), []byte(token)) != 1:
-			d.cfg.Log.Warn("request without the right token refused", "path", c.FullPath(), "from", c.Request.RemoteAddr)
-			c.Header("WWW-Authenticate", "Bearer")
-			c.AbortWithStatusJSON(http.StatusUnauthorized, gin.H{"error": "a bearer token is needed"})
-		}
-	}
-}
-
-// said is what a person sends.
+// said is what a person sends: in whose name, why, and in sight of which version of the rollout.
 type said struct {
-	By  string `json:"by"`
-	Why string `json:"why"`
+	By      string `json:"by"`
+	Why     string `json:"why"`
+	Version *int   `json:"version"` // absent: of any
 }
 
+// decide records what was said. Who said it is the identity that was proven; "by" is only what the sender claims.
 func (d door) decide(kind rollout.DecisionKind) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		var s said
 		if err := read(c.Request.Body, &s); err != nil {
-			c.JSON(http.StatusBadRequest, gin.H{"error": err.Error()})
+			d.badRequest(c, err)
 			return
 		}
-		if s.By == "" || len(s.By)+len(s.Why) > maxWords {
-			c.JSON(http.StatusBadRequest, gin.H{"error": fmt.Sprintf("say who decides in \"by\"; by and why together may have %d bytes", maxWords)})
+		if len(s.By)+len(s.Why) > maxWords {
+			d.badRequest(c, fmt.Errorf("by and why together may have %d bytes", maxWords))
 			return
 		}
-		r, err := d.cfg.Conductor.Decide(c.Request.Context(), c.Param("id"), -1, rollout.Decision{Kind: kind, By: s.By, Why: s.Why})
+		inSightOf := anyVersion
+		if s.Version != nil {
+			inSightOf = *s.Version
+		}
+		if inSightOf < anyVersion {
+			d.badRequest(c, errors.New("a version is not negative"))
+			return
+		}
+		r, err := d.say(c, inSightOf, rollout.Decision{Kind: kind, Claims: s.By, Why: s.Why})
 		if err != nil {
 			d.refuse(c, err)
 			return
 		}
-		d.cfg.Log.Info("a person decided", "rollout", r.ID, "what", kind, "by", s.By, "from", c.Request.RemoteAddr)
 		c.JSON(http.StatusOK, newView(r))
 	}
+}
+
+// anyVersion of a rollout is decided about when the sender does not say which one he saw.
+const anyVersion = -1
+
+// say records a decision about the rollout in the path, in the name of whoever sent the request.
+func (d door) say(c *gin.Context, inSightOf int, decision rollout.Decision) (rollout.Rollout, error) {
+	who := whoIs(c.Request.Context())
+	decision.By, decision.Via = who.Name, who.Via
+	if decision.Claims == decision.By {
+		decision.Claims = ""
+	}
+	r, err := d.cfg.Conductor.Decide(c.Request.Context(), c.Param("id"), inSightOf, decision)
+	if err == nil {
+		d.cfg.Log.Info("a person decided", "rollout", r.ID, "what", decision.Kind, "by", who.Name, "claims", decision.Claims, "role", who.Role, "via", who.Via, "from", c.ClientIP())
+	}
+	return r, err
+}
+
+// badRequest answers what the sender got wrong.
+func (d door) badRequest(c *gin.Context, err error) {
+	status := http.StatusBadRequest
+	if tooBig := new(http.MaxBytesError); errors.As(err, &tooBig) {
+		status = http.StatusRequestEntityTooLarge
+	}
+	c.JSON(status, gin.H{"error": err.Error()})
 }
 
 // read decodes one JSON document strictly.
@@ -95,14 +113,14 @@ type notification struct {
 func (d door) alerts(c *gin.Context) {
 	var n notification
 	if err := json.NewDecoder(c.Request.Body).Decode(&n); err != nil {
-		c.JSON(http.StatusBadRequest, gin.H{"error": "read Alertmanager's notification: " + err.Error()})
+		d.badRequest(c, fmt.Errorf("read Alertmanager's notification: %w", err))
 		return
 	}
 	firing, over := map[string]policy.Alert{}, []string(nil)
 	for _, a := range n.Alerts {
 		switch {
 		case a.Fingerprint == "" || len(a.Labels) == 0:
-			c.JSON(http.StatusBadRequest, gin.H{"error": "an alert has no fingerprint or no labels: send what Alertmanager's webhook_config sends"})
+			d.badRequest(c, errors.New("an alert has no fingerprint or no labels: send what Alertmanager's webhook_config sends"))
 			return
 		case a.Status == "resolved":
 			over = append(over, a.Fingerprint)
@@ -120,7 +138,7 @@ func (d door) alerts(c *gin.Context) {
 func (d door) why(c *gin.Context) {
 	namespace, name, ok := strings.Cut(c.Query("canary"), "/")
 	if !ok {
-		c.JSON(http.StatusBadRequest, gin.H{"error": "ask for ?canary=namespace/name"})
+		d.badRequest(c, errors.New("ask for ?canary=namespace/name"))
 		return
 	}
 	s, err := d.cfg.Conductor.Why(rollout.Key{Namespace: namespace, Name: name})

@@ -40,7 +40,7 @@ type Conductor interface {
 // maxList bounds one answer; the newest rollouts come first.
 const maxList = 200
 
-// Config is what the door shows; all fields but the tokens are required.
+// Config is what the door shows; all fields are required.
 type Config struct {
 	Desk      Desk
 	Conductor Conductor
@@ -51,33 +51,55 @@ type Config struct {
 	Now       func() time.Time
 	// AlertTime is how long an alert fires without being told again.
 	AlertTime time.Duration
-	// OperatorToken lets people decide, AlertsToken lets Alertmanager tell. "": nobody may.
-	OperatorToken, AlertsToken string
+	Access    Access
 }
 
-// New returns the people's door. Only the routes that need a token change anything.
+// route is one line of the door's table.
+type route struct {
+	method, path string // path as Gin writes it
+	needs        Role
+	summary      string // in a few words, as in the OpenAPI document
+	handle       gin.HandlerFunc
+}
+
+// routes are all of the door: the router and the test of the OpenAPI document are made from them.
+func (d door) routes() []route {
+	return []route{
+		{"GET", "/api/v1/rollouts", Viewer, "Rollouts, newest first", d.list},
+		{"GET", "/api/v1/rollouts/:id", Viewer, "One rollout", d.get},
+		{"GET", "/api/v1/rollouts/:id/report.md", Viewer, "Its entry of the report", d.entry},
+		{"GET", "/api/v1/rollouts/:id/tape", Viewer, "Its ticks and verdicts, to be judged again", d.tape},
+		{"POST", "/api/v1/rollouts/:id/approve", Operator, "Let it through its approval gate", d.decide(rollout.Approve)},
+		{"POST", "/api/v1/rollouts/:id/reject", Operator, "Send it back instead of approving it", d.decide(rollout.Reject)},
+		{"POST", "/api/v1/rollouts/:id/abort", CI, "Send it back", d.decide(rollout.Abort)},
+		{"POST", "/api/v1/rollouts/:id/hold", Operator, "Keep it where it is", d.decide(rollout.Pause)},
+		{"POST", "/api/v1/rollouts/:id/resume", Operator, "Let it go on", d.decide(rollout.Resume)},
+		{"GET", "/api/v1/why", Viewer, "How a Canary stands", d.why},
+		{"POST", "/api/v1/alerts", Alerts, "Alerts that fire or are over, from Alertmanager", d.alerts},
+		{"GET", "/deployment_report.md", Viewer, "The whole report", d.report},
+		{"GET", "/metrics", Viewer, "Metrics for Prometheus", gin.WrapH(promhttp.HandlerFor(d.cfg.Metrics, promhttp.HandlerOpts{}))},
+		{"GET", "/healthz", None, "The process answers", func(c *gin.Context) { c.String(http.StatusOK, "ok\n") }},
+		{"GET", "/readyz", None, "The gatekeeper can be trusted now", d.ready},
+	}
+}
+
+// New returns the people's door: the routes of the table, each for the role that it needs, and 404 for all else.
 func New(cfg Config) http.Handler {
 	router := gin.New()
-	_ = router.SetTrustedProxies(nil) // nil can not be malformed
+	router.RedirectTrailingSlash = false // a path is in the table or it is not
+	_ = router.SetTrustedProxies(nil)    // nil can not be malformed
 	router.Use(gin.Recovery())
-	d := door{cfg}
-	api := router.Group("/api/v1")
-	api.GET("/rollouts", d.list)
-	api.GET("/rollouts/:id", d.get)
-	api.GET("/rollouts/:id/report.md", d.entry)
-	api.GET("/rollouts/:id/tape", d.tape)
-	api.GET("/why", d.why)
-	api.POST("/rollouts/:id/approve", d.may(cfg.OperatorToken), d.decide(rollout.Approve))
-	api.POST("/rollouts/:id/reject", d.may(cfg.OperatorToken), d.decide(rollout.Reject))
-	api.POST("/alerts", d.may(cfg.AlertsToken), d.alerts)
-	router.GET("/deployment_report.md", d.report)
-	router.GET("/metrics", gin.WrapH(promhttp.HandlerFor(cfg.Metrics, promhttp.HandlerOpts{})))
-	router.GET("/healthz", func(c *gin.Context) { c.String(http.StatusOK, "ok\n") })
-	router.GET("/readyz", d.ready)
+	d := door{cfg: cfg}
+	for _, r := range d.routes() {
+		router.Handle(r.method, r.path, d.enter(r.needs), r.handle)
+	}
 	return router
 }
 
-type door struct{ cfg Config }
+type door struct {
+	cfg         Config
+	identifiers []identify // beside the bearer token, in this order
+}
 
 func (d door) ready(c *gin.Context) {
 	if err := d.cfg.Healthy(); err != nil {

@@ -36,8 +36,20 @@ func newDoor(t *testing.T, healthy error) (http.Handler, rollout.Rollout, Config
 	cfg := Config{
 		Desk: memory, Conductor: &conductor{}, Now: time.Now, AlertTime: time.Hour, Policies: map[string]policy.Rules{"default": policy.Default()},
 		Healthy: func() error { return healthy }, Metrics: prometheus.NewRegistry(), Log: slog.New(slog.DiscardHandler),
+		Access: Access{Anonymous: Viewer, Tokens: secrets(t)},
 	}
 	return New(cfg), r, cfg
+}
+
+// secrets are one token for each role.
+func secrets(t *testing.T) *Tokens {
+	t.Helper()
+	tokens, err := NewTokens([]Token{{Viewer, "vic", "viewer-secret"}, {Operator, "ann", "operator-secret"}, {CI, "build", "ci-secret"}, {Alerts, "alertmanager", "alerts-secret"}},
+		"", time.Now, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tokens
 }
 
 func get(h http.Handler, path string) (status int, body string) {
