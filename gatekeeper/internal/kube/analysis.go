@@ -75,3 +75,18 @@ func nginx(o map[string]any) bool {
 	provider := text(o, "spec", "provider")
 	return text(o, "spec", "ingressRef", "name") != "" && (provider == "" || provider == "nginx")
 }
+
+// settled is when the condition Promoted last became true or false. The status's own lastTransitionTime moves at every
+// look (flagger-facts §1.6).
+func settled(o map[string]any) time.Time {
+	found, _, _ := unstructured.NestedFieldNoCopy(o, "status", "conditions")
+	conditions, _ := found.([]any)
+	for _, c := range conditions {
+		condition, ok := c.(map[string]any)
+		if ok && text(condition, "type") == "Promoted" && text(condition, "status") != "Unknown" {
+			at, _ := time.Parse(time.RFC3339, text(condition, "lastTransitionTime")) // zero: not known
+			return at
+		}
+	}
+	return time.Time{}
+}

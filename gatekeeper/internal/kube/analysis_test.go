@@ -61,3 +61,25 @@ func TestNginx(t *testing.T) {
 		}
 	}
 }
+
+func TestSettled(t *testing.T) {
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	condition := func(kind, status, at string) map[string]any {
+		return map[string]any{"type": kind, "status": status, "lastTransitionTime": at}
+	}
+	for name, c := range map[string]struct {
+		conditions []any
+		want       time.Time
+	}{
+		"promoted":                  {[]any{condition("Promoted", "True", "2026-01-02T03:04:05Z")}, at},
+		"failed":                    {[]any{condition("Promoted", "False", "2026-01-02T04:04:05+01:00")}, at},
+		"under way":                 {[]any{condition("Promoted", "Unknown", "2026-01-02T03:04:05Z")}, time.Time{}},
+		"another condition":         {[]any{condition("Ready", "True", "2026-01-02T03:04:05Z")}, time.Time{}},
+		"a time that is none":       {[]any{condition("Promoted", "True", "lately")}, time.Time{}},
+		"a Canary that is just new": {nil, time.Time{}},
+	} {
+		if got := settled(map[string]any{"status": map[string]any{"conditions": c.conditions}}); !got.Equal(c.want) {
+			t.Errorf("%s: %v, want %v", name, got, c.want)
+		}
+	}
+}

@@ -206,6 +206,7 @@ func (c *Cluster) read(o map[string]any) (rollout.Canary, error) {
 	canary.Suspended, _, _ = unstructured.NestedBool(o, "spec", "suspend")
 	weight, _, _ := unstructured.NestedInt64(o, "status", "canaryWeight")
 	canary.Weight, canary.LeftAt = int(weight), int(weight)
+	canary.Settled = settled(o)
 	ns, target := canary.Key.Namespace, text(o, "spec", "targetRef", "name")
 	if name := text(o, "spec", "ingressRef", "name"); name != "" {
 		canary.Weight = c.liveWeight(ns, name, canary.Weight)

@@ -12,10 +12,12 @@ type Happening string
 // HasStarted opens a rollout's news; its result closes them.
 const HasStarted Happening = "started"
 
-// A rollout that waits for a person: held longer than its policy says, or with nobody steering its traffic.
+// A rollout that waits for a person: held longer than its policy says, with nobody steering its traffic, or with a promotion
+// that does not end.
 const (
 	IsWaiting    Happening = "waiting"
 	IsUnattended Happening = "unattended"
+	IsStalled    Happening = "stalled"
 )
 
 // Severity is how much news ask of people.
@@ -31,7 +33,7 @@ const (
 // Severity of what happened.
 func (h Happening) Severity() Severity {
 	switch h {
-	case IsWaiting, IsUnattended, Happening(Aborted):
+	case IsWaiting, IsUnattended, IsStalled, Happening(Aborted):
 		return Warning
 	case Happening(RolledBack), Happening(Stuck):
 		return Critical
@@ -43,7 +45,7 @@ func (h Happening) Severity() Severity {
 // Happenings are all of them.
 func Happenings() []Happening {
 	return []Happening{
-		HasStarted, IsWaiting, IsUnattended, Happening(Promoted), Happening(RolledBack), Happening(Superseded), Happening(Aborted), Happening(Stuck),
+		HasStarted, IsWaiting, IsUnattended, IsStalled, Happening(Promoted), Happening(RolledBack), Happening(Superseded), Happening(Aborted), Happening(Stuck),
 	}
 }
 

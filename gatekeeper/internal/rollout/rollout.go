@@ -142,7 +142,10 @@ type Canary struct {
 	Suspended bool
 	// LeftAt is the canary weight in the Canary's own status. With phase Failed it is over 0 only when a promotion broke
 	// down and Flagger left the traffic on the canary (pkg/controller/scheduler.go: handleFailedPromotion).
-	LeftAt   int
+	LeftAt int
+	// Settled is when Flagger last brought the Canary to rest, by its own clock; zero while a revision is under way. Each
+	// rollout has another one, so it tells also of those that nobody saw.
+	Settled  time.Time
 	Revision Revision // of the target, to be released
 	Stable   Revision // of the primary
 	// Changes are in what the target's pod template is another than the primary's.
@@ -508,6 +511,9 @@ func (r *Rollout) End(result Result, phase Phase, now time.Time) {
 // Summary says in one sentence how the rollout stands or ended.
 func (r *Rollout) Summary() string {
 	what := fmt.Sprintf("%s of %s", r.Revision.Label(), r.Canary)
+	if r.Unseen {
+		return r.unseen(what)
+	}
 	switch r.Result {
 	case Promoted:
 		return fmt.Sprintf("%s was promoted: %s", what, r.Verdict.Text())
@@ -525,4 +531,12 @@ func (r *Rollout) Summary() string {
 	default:
 		return fmt.Sprintf("%s is on its way: %s", what, r.Verdict.Text())
 	}
+}
+
+// unseen says how a rollout ended that was found afterwards. Nothing was judged, so there are no reasons.
+func (r *Rollout) unseen(what string) string {
+	how := map[Result]string{
+		Promoted: "was promoted", RolledBack: "was rolled back to " + r.Stable.Label(), Stuck: "was to be promoted and left with the traffic on the canary, a person must act,",
+	}[r.Result]
+	return fmt.Sprintf("%s %s while no gatekeeper looked; this was found afterwards, by the Canary's status", what, how)
 }

@@ -2,6 +2,7 @@ package rollout
 
 import (
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -191,4 +192,13 @@ func TestRestartsLoseOnlyWhatNobodyRead(t *testing.T) {
 			t.Fatalf("counted %+v, want %+v", got, want)
 		}
 	})
+}
+
+func TestWhatWasFoundAfterwardsSaysSo(t *testing.T) {
+	for result, want := range map[Result]string{Promoted: "2.0 (b) of demo/shop was promoted", RolledBack: "was rolled back to 1.0 (a)", Stuck: "a person must act"} {
+		r := Rollout{Canary: Key{"demo", "shop"}, Revision: Revision{Hash: "b", Image: "shop:2.0"}, Stable: Revision{Hash: "a", Image: "shop:1.0"}, Result: result, Unseen: true}
+		if got := r.Summary(); !strings.Contains(got, want) || !strings.Contains(got, "while no gatekeeper looked") {
+			t.Errorf("%s: %s", result, got)
+		}
+	}
 }
