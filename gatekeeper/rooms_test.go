@@ -21,10 +21,11 @@ var rooms = map[string][]string{
 	"simulate":   {"rollout", "policy"},
 	"policyfile": {"policy"},
 	"report":     {"rollout", "policy"},
-	"archive":    {"rollout", "policy", "report"},
+	"chart":      {"evidence", "policy"},
+	"archive":    {"rollout", "policy", "report", "chart"},
 	"keeper":     {"rollout", "policy"},
 	"flagger":    {"rollout"},
-	"web":        {"rollout", "policy", "report"},
+	"web":        {"rollout", "policy", "report", "chart"},
 	"count":      {"rollout"},
 	"doctor":     {"policy", "evidence"},
 	"kube":       {"rollout", "doctor"},
@@ -39,7 +40,11 @@ var pure = map[string][]string{
 	"simulate": {"math", "math/rand/v2", "slices", "time"},
 	"policy":   {"cmp", "crypto/sha256", "encoding/hex", "encoding/json", "errors", "fmt", "maps", "math", "slices", "sort", "strconv", "strings", "time"},
 	"doctor":   {"cmp", "fmt", "maps", "math", "net/url", "regexp", "slices", "strconv", "strings", "time"},
-	"report":   {"cmp", "errors", "fmt", "io", "slices", "strconv", "strings", "text/template", "time"},
+	"chart": {
+		"cmp", "errors", "fmt", "image/color", "io", "math", "regexp", "slices", "strconv", "strings", "time", "unicode",
+		"gonum.org/v1/plot", "gonum.org/v1/plot/font", "gonum.org/v1/plot/text", "gonum.org/v1/plot/vg", "gonum.org/v1/plot/vg/draw", "gonum.org/v1/plot/vg/vgsvg",
+	},
+	"report": {"cmp", "errors", "fmt", "io", "slices", "strconv", "strings", "text/template", "time"},
 }
 
 // only says which rooms alone may import what begins so.
@@ -47,7 +52,7 @@ var only = map[string][]string{
 	"github.com/gin-gonic/gin": {"flagger", "web"},
 	"database/sql":             {"store"},
 	"k8s.io/":                  {"kube"},
-	"gonum.org/":               {"evidence"},
+	"gonum.org/":               {"evidence", "chart"},
 }
 
 // clock are the functions of package time that read or wait for the clock.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/chart"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/policy"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/report"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/rollout"
@@ -91,6 +92,25 @@ func (d door) pageOfReport(ctx context.Context, after int64) (text []byte, last 
 		}
 	}
 	return page.Bytes(), after, nil
+}
+
+// chart is a rollout's picture, in the colours that ?palette=dark asks for, light without.
+func (d door) chart(c *gin.Context) {
+	options := chart.Options{}
+	if c.Query("palette") == "dark" {
+		options.Palette = chart.Dark()
+	}
+	tape, err := d.recorded(c.Request.Context(), c.Param("id"))
+	if err != nil {
+		d.refuse(c, err)
+		return
+	}
+	picture := &bytes.Buffer{}
+	if err := chart.Draw(picture, tape, options); err != nil {
+		d.refuse(c, err)
+		return
+	}
+	c.Data(http.StatusOK, "image/svg+xml", picture.Bytes())
 }
 
 // tape is a rollout's ticks and verdicts with the rules, for gatekeeper replay.

@@ -20,6 +20,9 @@ func TestReports(t *testing.T) {
 	if status, body := get(h, "/deployment_report.md"); status != 404 || !strings.Contains(body, "no rollout has ended yet") {
 		t.Errorf("before the first entry: %d %s", status, body)
 	}
+	if status, body := get(h, "/api/v1/rollouts/"+r.ID+"/chart.svg?palette=dark"); status != 200 || !strings.HasPrefix(body, "<svg ") {
+		t.Errorf("chart of one under way: %d %.60s", status, body)
+	}
 	rules, _, err := policy.Default().Document()
 	if err != nil {
 		t.Fatal(err)

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/chart"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/policy"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/rollout"
 )
@@ -68,6 +69,7 @@ func (d door) routes() []route {
 		{"GET", "/api/v1/rollouts", Viewer, "Rollouts, newest first", d.list},
 		{"GET", "/api/v1/rollouts/:id", Viewer, "One rollout", d.get},
 		{"GET", "/api/v1/rollouts/:id/report.md", Viewer, "Its entry of the report", d.entry},
+		{"GET", "/api/v1/rollouts/:id/chart.svg", Viewer, "Its picture, light or ?palette=dark", d.chart},
 		{"GET", "/api/v1/rollouts/:id/tape", Viewer, "Its ticks and verdicts, to be judged again", d.tape},
 		{"POST", "/api/v1/rollouts/:id/approve", Operator, "Let it through its approval gate", d.decide(rollout.Approve)},
 		{"POST", "/api/v1/rollouts/:id/reject", Operator, "Send it back instead of approving it", d.decide(rollout.Reject)},
@@ -134,7 +136,7 @@ func (d door) get(c *gin.Context) {
 // refuse maps an error's kind to a status. What is not of a known kind is ours: it is logged, not shown.
 func (d door) refuse(c *gin.Context, err error) {
 	for kind, status := range map[error]int{
-		rollout.ErrNotFound: http.StatusNotFound, rollout.ErrUnknownCanary: http.StatusNotFound, rollout.ErrOver: http.StatusConflict, rollout.ErrChanged: http.StatusConflict,
+		rollout.ErrNotFound: http.StatusNotFound, chart.ErrNothing: http.StatusNotFound, rollout.ErrUnknownCanary: http.StatusNotFound, rollout.ErrOver: http.StatusConflict, rollout.ErrChanged: http.StatusConflict,
 	} {
 		if errors.Is(err, kind) {
 			c.JSON(status, gin.H{"error": err.Error()})
