@@ -31,6 +31,7 @@ var rooms = map[string][]string{
 	"kube":       {"rollout", "doctor"},
 	"store":      {"rollout"},
 	"notify":     {"rollout"},
+	"standby":    {"rollout"},
 }
 
 // pure rooms have no door to the outside: this is all of the standard library they may touch, and nothing else.

@@ -17,6 +17,7 @@ import (
 	rungroup "github.com/oklog/run"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	"k8s.io/client-go/rest"
 
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/count"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/flagger"
@@ -43,6 +44,7 @@ const (
 
 type serveCmd struct {
 	accessFlags `embed:""`
+	leaderFlags `embed:""`
 
 	HookListen string     `default:":8080" env:"GATEKEEPER_HOOK_LISTEN" help:"Address of the hook door, for Flagger only."`
 	Listen     string     `default:":8081" env:"GATEKEEPER_LISTEN" help:"Address of the people's door: API, report, metrics, probes."`
@@ -55,7 +57,7 @@ type serveCmd struct {
 	LogLevel   slog.Level `default:"INFO" env:"LOG_LEVEL" help:"DEBUG, INFO, WARN or ERROR."`
 }
 
-// Run builds everything in the order of its dependencies, and serves until ctx ends or a part fails.
+// Run opens the doors, and leads when it may.
 func (c serveCmd) Run(ctx context.Context, s streams) error {
 	log := slog.New(slog.NewJSONHandler(s.err, &slog.HandlerOptions{Level: c.LogLevel}))
 	gin.SetMode(gin.ReleaseMode)
@@ -66,16 +68,31 @@ func (c serveCmd) Run(ctx context.Context, s streams) error {
 	if err != nil {
 		return fmt.Errorf("load policies from %s: %w", c.Policies, err)
 	}
+	clusterConfig, err := kube.Config(c.Kubeconfig)
+	if err != nil {
+		return err
+	}
+	var o office = alone{}
+	if c.Lease != "" {
+		lease, err := c.lease()
+		if err != nil {
+			return err
+		}
+		if o, err = kube.NewCandidate(clusterConfig, lease, log.With("component", "lease")); err != nil {
+			return err
+		}
+	}
+	return c.serve(ctx, o, log, reg, func(ctx context.Context, d doors) error { return c.lead(ctx, d, log, reg, policies, clusterConfig) })
+}
+
+// lead builds everything in the order of its dependencies, and works until ctx ends or a part fails.
+func (c serveCmd) lead(ctx context.Context, d doors, log *slog.Logger, reg *prometheus.Registry, policies policy.Set, clusterConfig *rest.Config) error {
 	memory, err := store.Open(ctx, filepath.Join(c.Data, "gatekeeper.db"))
 	if err != nil {
 		return fmt.Errorf("%w; the folder %s must be a writable volume", err, c.Data)
 	}
 	defer memory.Close()
 
-	clusterConfig, err := kube.Config(c.Kubeconfig)
-	if err != nil {
-		return err
-	}
 	cluster, err := kube.New(clusterConfig)
 	if err != nil {
 		return err
@@ -131,19 +148,13 @@ func (c serveCmd) Run(ctx context.Context, s streams) error {
 		Desk: memory, Conductor: conductor, Policies: policies, Healthy: healthy, Metrics: reg, Log: log.With("component", "web"),
 		Now: time.Now, AlertTime: c.AlertTime, Access: access,
 	})
-	if err := listen(&group, ctx, c.HookListen, hooks); err != nil {
-		return err
-	}
-	if err := listen(&group, ctx, c.Listen, people); err != nil {
-		return err
-	}
 	group.Add(rungroup.ContextHandler(ctx))
+	defer d.open(hooks, people)()
 
 	log.Info("gatekeeper serves", "version", version, "hooks", c.HookListen, "people", c.Listen, "policies", len(policies), "notifies", c.WebhookURL != "")
 	if err := group.Run(); err != nil && ctx.Err() == nil {
 		return err
 	}
-	log.Info("gatekeeper stopped")
 	return nil
 }
 
