@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/rollout"
 )
 
 // FieldError says of one field, by its path in the document ("gates.freeze[0].zone"), what is wrong and what to write.
@@ -40,6 +42,10 @@ func (r Rules) Validate() error {
 	r.Budget.validate(&w)
 	r.Gates.validate(&w)
 	oneOf(&w, "brake", r.Brake, BrakeOff, BrakeOn, BrakeAlways)
+	for i, n := range r.Notify {
+		n.validate(&w, at("notify", i))
+		w.unless(!slices.ContainsFunc(r.Notify[:i], func(o Notify) bool { return o.Sink == n.Sink }), at("notify", i)+".sink", "%q is there twice; name each sink once", n.Sink)
+	}
 	return errors.Join(w...)
 }
 
@@ -138,6 +144,14 @@ func (f Freeze) validate(w *wrong, field string) {
 	}
 	for i, change := range f.Except {
 		w.unless(strings.TrimSpace(change) != "", fmt.Sprintf("%s.except[%d]", field, i), "empty; write a kind of change, for example hotfix")
+	}
+}
+
+func (n Notify) validate(w *wrong, field string) {
+	w.unless(len(n.Sink) <= 63 && dnsName(n.Sink, false), field+".sink", "%q is not the name of a sink; write one of the sinks file: lower-case letters, digits and -, at most 63", n.Sink)
+	for i, h := range n.On {
+		oneOf(w, at(field+".on", i), h, rollout.Happenings()...)
+		w.unless(!slices.Contains(n.On[:i], h), at(field+".on", i), "%q is there twice; name each happening once", h)
 	}
 }
 

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/rollout"
 )
 
 // Each range, at its edges: what is just inside is taken, what is just outside is named by its field.
@@ -77,6 +79,8 @@ func TestValidateWords(t *testing.T) {
 		"failFast.mode":        {func(r *Rules, s string) { r.FailFast.Mode = Mode(s) }, []string{"literal", "guarded", "strict"}, []string{""}},
 		"evidence.source[1]":   {func(r *Rules, s string) { r.Evidence.Source = []Source{Pods, Source(s)} }, []string{"ingress"}, []string{"", "pods"}},
 		"evidence.onTooLittle": {func(r *Rules, s string) { r.Evidence.OnTooLittle = OnTooLittle(s) }, []string{"hold", "fail"}, []string{""}},
+		"notify[1].sink":       {func(r *Rules, s string) { r.Notify = []Notify{{Sink: "a"}, {Sink: s}} }, []string{"b", "team-1"}, []string{"", "a", "B", "a/b"}},
+		"notify[0].on[1]":      {func(r *Rules, s string) { r.Notify = []Notify{{Sink: "a", On: []rollout.Happening{"started", rollout.Happening(s)}}} }, []string{"waiting", "rolled-back", "stuck"}, []string{"", "started", "ended"}},
 		"gates.approval":       {func(r *Rules, s string) { r.Gates.Approval = Approval(s) }, []string{"none", "start", "promotion", "both"}, []string{""}},
 		"gates.inFlight":       {func(r *Rules, s string) { r.Gates.InFlight = InFlight(s) }, []string{"unlimited", "namespace", "policy"}, []string{""}},
 		"gates.dependsOn[1]":   {func(r *Rules, s string) { r.Gates.DependsOn = []string{"db", s} }, []string{"a", "a.b", "test/db"}, []string{"", "db", "/a", "a/", "a/b/c", ".a"}},

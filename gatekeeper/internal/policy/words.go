@@ -36,11 +36,25 @@ func (r Rules) Words() []string {
 		}
 	}
 	lines = append(lines, r.Gates.words()...)
+	for _, n := range r.Notify {
+		lines = append(lines, n.words())
+	}
 	return append(lines, "brake: "+map[Brake]string{
 		BrakeOff:    "the gatekeeper never sets the weight itself",
 		BrakeOn:     "the gatekeeper sets the weight to 0 when the verdict is fail",
 		BrakeAlways: "the gatekeeper sets the weight to 0 when the verdict is fail or Flagger stops calling",
 	}[r.Brake])
+}
+
+func (n Notify) words() string {
+	if len(n.On) == 0 {
+		return fmt.Sprintf("tells %s what that sink asks for", n.Sink)
+	}
+	events := make([]string, len(n.On))
+	for i, h := range n.On {
+		events[i] = string(h)
+	}
+	return fmt.Sprintf("tells %s of %s", n.Sink, strings.Join(events, ", "))
 }
 
 func (e Evidence) sources() string {

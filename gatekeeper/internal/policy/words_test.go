@@ -4,6 +4,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/rollout"
 )
 
 func TestWords(t *testing.T) {
@@ -21,7 +23,8 @@ func TestWords(t *testing.T) {
 			Freeze: []Freeze{{From: "Fri 16:00", To: "Mon 08:00", Zone: "Europe/Berlin", Except: []string{"hotfix"}}},
 			Alerts: map[string]string{"team": "shop", "severity": "critical"},
 		},
-		Brake: BrakeAlways,
+		Brake:  BrakeAlways,
+		Notify: []Notify{{Sink: "team", On: []rollout.Happening{rollout.HasStarted, rollout.Happening(rollout.Promoted)}}, {Sink: "ops"}},
 	}
 	for name, c := range map[string]struct {
 		rules Rules
@@ -55,6 +58,8 @@ func TestWords(t *testing.T) {
 			"one rollout at a time per namespace",
 			"starts only while none of these is under way or failed: db, other/api",
 			"holds while an alert fires with severity=critical, team=shop",
+			"tells team of started, promoted",
+			"tells ops what that sink asks for",
 			"brake: the gatekeeper sets the weight to 0 when the verdict is fail or Flagger stops calling",
 		}},
 	} {

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/common/model"
 
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/policy"
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/rollout"
 )
 
 // document is the YAML form of policy.Rules. Its tags are the JSON schema, which knows every range that one field has by
@@ -28,6 +29,12 @@ type document struct {
 	Budget     *budget    `json:"budget,omitempty" jsonschema_description:"Limits by the service's error budget; none without it."`
 	Gates      gates      `json:"gates" jsonschema_description:"What people, calendars and other services control."`
 	Brake      brake      `json:"brake" jsonschema_description:"Whether the gatekeeper itself may set the canary's weight to 0: never, when the verdict is fail, or also when Flagger stops calling."`
+	Notify     []notify   `json:"notify" jsonschema_description:"Which sinks are told; empty: all, of what each asks for itself."`
+}
+
+type notify struct {
+	Sink string      `json:"sink" jsonschema:"required,maxLength=63,pattern=^[a-z0-9]([-a-z0-9]*[a-z0-9])?$" jsonschema_description:"Name of a sink of the sinks file."`
+	On   []happening `json:"on,omitempty" jsonschema:"uniqueItems=true" jsonschema_description:"What it is told of; empty: of what it asks for itself."`
 }
 
 type slo struct {
@@ -101,6 +108,17 @@ type freeze struct {
 	To     moment   `json:"to" jsonschema:"required" jsonschema_description:"The same kind; not included."`
 	Zone   string   `json:"zone" jsonschema:"required,minLength=1" jsonschema_description:"IANA time zone by whose clocks from and to are read."`
 	Except []string `json:"except,omitempty" jsonschema:"pattern=\\S" jsonschema_description:"Kinds of change that go on, as the pod template's annotation rollout.monitoring/change names them."`
+}
+
+// happening is a word of a closed list.
+type happening rollout.Happening
+
+func (happening) JSONSchema() *jsonschema.Schema {
+	return &jsonschema.Schema{Type: "string", Enum: convert(nil, rollout.Happenings(), func(h rollout.Happening) any { return string(h) })}
+}
+
+func happenings(all []happening) []rollout.Happening {
+	return convert(nil, all, func(h happening) rollout.Happening { return rollout.Happening(h) })
 }
 
 // moment is text that the schema knows the form of.
@@ -214,6 +232,9 @@ func fromRules(r policy.Rules) document {
 			Freeze: convert([]freeze{}, r.Gates.Freeze, func(f policy.Freeze) freeze { return freeze{moment(f.From), moment(f.To), f.Zone, f.Except} }),
 		},
 		Brake: brake(r.Brake),
+		Notify: convert([]notify{}, r.Notify, func(n policy.Notify) notify {
+			return notify{n.Sink, convert(nil, n.On, func(h rollout.Happening) happening { return happening(h) })}
+		}),
 	}
 	if l := r.Latency; l != nil {
 		d.Latency = &latency{l.Quantile, duration(l.Max), l.WorseBy}
@@ -243,7 +264,8 @@ func (d document) rules() policy.Rules {
 				return policy.Freeze{From: string(f.From), To: string(f.To), Zone: f.Zone, Except: f.Except}
 			}),
 		},
-		Brake: policy.Brake(d.Brake),
+		Brake:  policy.Brake(d.Brake),
+		Notify: convert(nil, d.Notify, func(n notify) policy.Notify { return policy.Notify{Sink: n.Sink, On: happenings(n.On)} }),
 	}
 	if l := d.Latency; l != nil {
 		r.Latency = &policy.Latency{Quantile: l.Quantile, Max: time.Duration(l.Max), WorseBy: l.WorseBy}

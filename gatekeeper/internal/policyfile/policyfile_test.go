@@ -13,6 +13,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/policy"
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/rollout"
 )
 
 // full has every field, in both of YAML's styles.
@@ -46,6 +47,9 @@ gates:
   dependsOn: [database, other/backend]
   alerts: {severity: critical}
 brake: always
+notify:
+  - {sink: team, on: [started, rolled-back]}
+  - sink: ops
 `
 
 func fullRules() policy.Rules {
@@ -69,7 +73,8 @@ func fullRules() policy.Rules {
 			},
 			InFlight: policy.OnePerSpace, DependsOn: []string{"database", "other/backend"}, Alerts: map[string]string{"severity": "critical"},
 		},
-		Brake: policy.BrakeAlways,
+		Brake:  policy.BrakeAlways,
+		Notify: []policy.Notify{{Sink: "team", On: []rollout.Happening{rollout.HasStarted, rollout.Happening(rollout.RolledBack)}}, {Sink: "ops"}},
 	}
 }
 
@@ -139,7 +144,10 @@ var bad = map[string]struct {
 	"an empty document":                       {"", []string{`x.yaml:1: name: ""`}, true},
 	"two documents":                           {"name: x\n---\nname: y\n", []string{"x.yaml:3: a second document"}, false},
 	"an unknown field":                        {"name: x\nslo: {objektive: 99}\n", []string{`x.yaml:2: unknown field "objektive"`, "policy schema"}, true},
-	"a field of a later version":              {"name: x\nnotify: []\n", []string{"x.yaml:2: ", "notify"}, true},
+	"a field of a later version":              {"name: x\nscaling: []\n", []string{"x.yaml:2: ", "scaling"}, true},
+	"news that nobody makes":                  {"name: x\nnotify:\n  - {sink: team, on: [started, ended]}\n", []string{`x.yaml:3: notify[0].on[1]: "ended" is none of started`}, true},
+	"news to nobody":                          {"name: x\nnotify: [{on: [started]}]\n", []string{`x.yaml:2: notify[0].sink: ""`}, true},
+	"a sink twice":                            {"name: x\nnotify: [{sink: a}, {sink: a}]\n", []string{`notify[1].sink: "a" is there twice`}, false},
 	"a field twice":                           {"name: x\nname: y\n", []string{"x.yaml:2: "}, false},
 	"a word for a number":                     {"name: x\nslo:\n  objective: high\n", []string{`x.yaml:3: "high" is not a number`}, true},
 	"a negative count":                        {"name: x\nevidence:\n  minRequests: -1\n", []string{"x.yaml:3: -1 is not a whole number"}, true},

@@ -53,16 +53,22 @@ func Happenings() []Happening {
 type News struct {
 	Event    Happening `json:"event"`
 	Severity Severity  `json:"severity"`
-	// Repeat is 0 when it is told first, then 1, 2 … while it lasts.
-	Repeat   int       `json:"repeat,omitempty"`
-	Policy   string    `json:"policy"`
-	Rollout  string    `json:"rollout"`
-	Canary   Key       `json:"canary"`
-	Revision Revision  `json:"revision"`
-	Stable   Revision  `json:"stable"`
-	Text     string    `json:"text"`
-	At       time.Time `json:"at"`
-	Reasons  []Reason  `json:"reasons"`
+	// Repeat is how often it was told of this rollout before. Quiet says that it has lasted since then: nobody needs to be
+	// called a second time.
+	Repeat   int      `json:"repeat,omitempty"`
+	Quiet    bool     `json:"quiet,omitempty"`
+	Policy   string   `json:"policy"`
+	Rollout  string   `json:"rollout"`
+	Canary   Key      `json:"canary"`
+	Revision Revision `json:"revision"`
+	Stable   Revision `json:"stable"`
+	Version  int      `json:"version"` // of the rollout, for a decision in sight of it
+	Weight   int      `json:"weight"`  // percent of the traffic that the canary has
+	// Asks are the decisions that a person can make now.
+	Asks    []DecisionKind `json:"asks,omitempty"`
+	Text    string         `json:"text"`
+	At      time.Time      `json:"at"`
+	Reasons []Reason       `json:"reasons"`
 	// Sinks are the names of those that are told; the outbox has one message for each.
 	Sinks []string `json:"-"`
 }
@@ -94,6 +100,6 @@ func (r *Rollout) News(event Happening, now time.Time) News {
 	}
 	return News{
 		Event: event, Severity: event.Severity(), Policy: r.Policy, Rollout: r.ID, Canary: r.Canary, Revision: r.Revision, Stable: r.Stable,
-		Text: text, At: now, Reasons: r.Verdict.Reasons,
+		Version: r.Version, Weight: r.Latest.Weight, Text: text, At: now, Reasons: r.Verdict.Reasons,
 	}
 }
