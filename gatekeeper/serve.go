@@ -99,7 +99,7 @@ func (c serveCmd) lead(ctx context.Context, d doors, log *slog.Logger, reg *prom
 	}
 	config := keeper.Config{
 		Cluster: cluster, Ledger: memory, Route: func(policy.Rules, rollout.News) []string { return []string{"webhook"} },
-		Policies: policies, Metrics: keeper.NewMetrics(reg), Log: log.With("component", "keeper"), Now: steady(time.Now()),
+		Policies: policies, Metrics: keeper.NewMetrics(reg), Log: log.With("component", "keeper"), Now: steady(time.Now()), Wall: time.Now,
 	}
 	var ingress *count.Ingress
 	if c.Prometheus != "" {

@@ -14,10 +14,12 @@ type move struct {
 //
 // Only the Canary's own status ends a rollout. It is written before Flagger sends its post-rollout hook, which may get
 // lost, come twice, or be sent by somebody else.
-func next(open *rollout.Rollout, c rollout.Canary, candidate string) (m move, seen string) {
+//
+// Away says that nobody looked for so long that another revision may have been under way meanwhile.
+func next(open *rollout.Rollout, c rollout.Canary, candidate string, away bool) (m move, seen string) {
 	switch {
 	case !c.Phase.UnderWay():
-		return move{end: ending(open, c)}, ""
+		return move{end: ending(open, c, away)}, ""
 	case !c.Phase.Analysed():
 		// Promoting copies what was analysed; a revision pushed meanwhile has its turn afterwards.
 		return move{}, ""
@@ -39,11 +41,11 @@ func next(open *rollout.Rollout, c rollout.Canary, candidate string) (m move, se
 
 // ending is the result that a Canary at rest gives its open rollout. The target may have a newer revision by then, which
 // Flagger has not looked at yet: what the primary runs, and what was decided, say how the open one ended.
-func ending(open *rollout.Rollout, c rollout.Canary) rollout.Result {
+func ending(open *rollout.Rollout, c rollout.Canary, away bool) rollout.Result {
 	if open == nil {
 		return ""
 	}
-	same := open.Revision.Hash == c.Revision.Hash || c.Revision.Hash == ""
+	same := open.Revision.Hash == c.Revision.Hash || c.Revision.Hash == "" || !away
 	switch {
 	case c.Phase == rollout.Failed && c.LeftAt > 0:
 		return rollout.Stuck

@@ -19,9 +19,11 @@ import (
 type board struct {
 	canaries map[rollout.Key]rollout.Canary
 	open     map[rollout.Key]*rollout.Rollout
-	rules    map[rollout.Key]policy.Rules // of the open ones
-	others   []rollout.Rollout            // all open ones, in the order of their ids
+	rules    map[rollout.Key]policy.Rules  // of the open ones
+	others   []rollout.Rollout             // all open ones, in the order of their ids
+	ahead    map[rollout.Key]time.Duration // of the open ones
 	all      []rollout.Canary
+	clocks   clocks
 	alerts   []policy.Alert
 	budgets  map[rollout.Key]budget
 	trouble  error
@@ -35,11 +37,12 @@ const boardAge = 10 * time.Second
 func (k *Keeper) publish() {
 	b := &board{
 		canaries: k.canaries, open: map[rollout.Key]*rollout.Rollout{}, rules: map[rollout.Key]policy.Rules{}, budgets: maps.Clone(k.budgets), trouble: k.trouble,
+		ahead: map[rollout.Key]time.Duration{}, clocks: k.clocks,
 	}
 	for _, id := range slices.Sorted(maps.Keys(k.runs)) {
 		if r := k.runs[id]; r.rollout.Result == "" {
 			open := r.rollout.Copy()
-			b.open[open.Canary], b.rules[open.Canary] = &open, r.rules
+			b.open[open.Canary], b.rules[open.Canary], b.ahead[open.Canary] = &open, r.rules, r.ahead
 			b.others = append(b.others, open)
 		}
 	}
@@ -49,16 +52,17 @@ func (k *Keeper) publish() {
 	now := k.cfg.Now()
 	b.at = now
 	for _, id := range slices.Sorted(maps.Keys(k.alerts)) {
-		if a := k.alerts[id]; a.Until.IsZero() || now.Before(a.Until) {
+		// A clock that was set forward ends no alert.
+		if a := k.alerts[id]; a.Until.IsZero() || now.Before(a.Until) || k.cfg.Wall().Before(a.Until) {
 			b.alerts = append(b.alerts, a)
 		}
 	}
 	k.board.Store(b)
 }
 
-// around is what surrounds the rollout of one Canary, as far as its rules ask for it.
-func (b *board) around(key rollout.Key, rules policy.Rules, policies policy.Set) policy.Surroundings {
-	s := policy.Surroundings{Canaries: b.all, Policies: policies, Alerts: b.alerts}
+// around is what surrounds the rollout of one Canary at now, by Config.Now, as far as its rules ask for it.
+func (b *board) around(key rollout.Key, rules policy.Rules, policies policy.Set, now time.Time) policy.Surroundings {
+	s := policy.Surroundings{Canaries: b.all, Policies: policies, Alerts: b.alerts, Clocks: b.clocks.shown(now), Clock: b.clocks.trouble(now)}
 	if rules.Gates.Others() {
 		for _, r := range b.others {
 			if r.Canary != key {
@@ -73,6 +77,7 @@ func (b *board) around(key rollout.Key, rules policy.Rules, policies policy.Set)
 	case got.trouble != "":
 		s.BudgetTrouble = got.trouble
 	default:
+		got.left.At = got.left.At.Add(b.ahead[key])
 		s.Budget = &got.left
 	}
 	return s
@@ -117,7 +122,7 @@ func (k *Keeper) Ask(hook rollout.Hook, key rollout.Key) (yes bool, why string, 
 		return false, fmt.Sprintf("the gatekeeper's last evaluation is %s old, nothing may go on: see its log", now.Sub(b.at).Round(time.Second)), nil
 	}
 	rules, r := k.rulesOf(b, canary)
-	yes, why = policy.Answer(hook, rules, policy.Case{Rollout: r, Canary: canary, Around: b.around(key, rules, k.cfg.Policies)}, now)
+	yes, why = policy.Answer(hook, rules, policy.Case{Rollout: r, Canary: canary, Around: b.around(key, rules, k.cfg.Policies, now)}, now.Add(b.ahead[key]))
 	return yes, why, nil
 }
 
@@ -141,7 +146,7 @@ func (k *Keeper) Why(key rollout.Key) (policy.Standing, error) {
 	if r != nil {
 		about = *r
 	}
-	s := policy.Standing{Canary: key, Phase: canary.Phase, Weight: canary.Weight, Rollout: r, Gates: policy.Gates(rules, about, b.around(key, rules, k.cfg.Policies), now), Silent: -1}
+	s := policy.Standing{Canary: key, Phase: canary.Phase, Weight: canary.Weight, Rollout: r, Gates: policy.Gates(rules, about, b.around(key, rules, k.cfg.Policies, now), now.Add(b.ahead[key])), Silent: -1}
 	if last := k.calls.last(key); !last.IsZero() {
 		s.Silent = now.Sub(last).Seconds()
 	}
@@ -183,7 +188,7 @@ func (k *Keeper) Decide(ctx context.Context, id string, inSightOf int, d rollout
 		k.mu.Unlock()
 		return rollout.Rollout{}, fmt.Errorf("%s rollout %s: it has version %d now, you looked at %d; look again: %w", d.Kind, id, version, inSightOf, rollout.ErrChanged)
 	}
-	d.At = k.cfg.Now()
+	d.At = k.cfg.Now().Add(r.ahead)
 	if refused, ok := r.rollout.Refused(d.At); ok || r.rollout.Verdict.Outcome == rollout.Fail {
 		k.mu.Unlock()
 		why := r.rollout.Verdict.Text()
@@ -239,7 +244,7 @@ func (k *Keeper) Heard(ctx context.Context, key rollout.Key, text string) error 
 	k.mu.Lock()
 	open := k.open(key)
 	if open != nil {
-		open.rollout.Note(k.cfg.Now(), "flagger", text)
+		open.rollout.Note(k.cfg.Now().Add(open.ahead), "flagger", text)
 	}
 	k.mu.Unlock()
 	if open == nil {

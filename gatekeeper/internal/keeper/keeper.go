@@ -42,6 +42,8 @@ type Ledger interface {
 	// SaveMemo and Memo keep small documents by name. Memo returns rollout.ErrNotFound for one that is not there.
 	SaveMemo(ctx context.Context, name string, document []byte) error
 	Memo(ctx context.Context, name string) ([]byte, error)
+	// Find returns the rollouts that q chooses, newest first, and how many there are without its limit.
+	Find(ctx context.Context, q rollout.Query) (page []rollout.Brief, total int, err error)
 }
 
 // Brake takes a Canary's traffic back to the primary at once, past Flagger, and says what the canary's weight was, in
@@ -65,7 +67,7 @@ const parallelReads = 64
 // saveTime bounds one save: a ledger that hangs is a failure, and must not hold up the next verdict.
 const saveTime = 5 * time.Second
 
-// Config is what a Keeper needs; all fields but Brake and Budget are required.
+// Config is what a Keeper needs; all fields but Wall (nil: Now), Brake and Budget are required.
 type Config struct {
 	Cluster  Cluster
 	Meter    Meter
@@ -74,9 +76,10 @@ type Config struct {
 	Policies policy.Set
 	Metrics  *Metrics
 	Log      *slog.Logger
-	Now      func() time.Time
-	Brake    Brake  // nil: the gatekeeper may not brake, whatever a policy says
-	Budget   Budget // nil: nobody knows what is left of error budgets
+	Now      func() time.Time // never steps: what is measured, and in which order, goes by it
+	Wall     func() time.Time // steps when it is set right: freezes go by it
+	Brake    Brake            // nil: the gatekeeper may not brake, whatever a policy says
+	Budget   Budget           // nil: nobody knows what is left of error budgets
 }
 
 // run is one rollout that the ledger has no closing entry of yet.
@@ -85,10 +88,13 @@ type run struct {
 	rules    policy.Rules
 	book     rollout.Book
 	interval time.Duration        // of Flagger's looks
+	ahead    time.Duration        // how much later than Config.Now it is in the rollout's own time, which never goes back
 	news     []rollout.News       // not durable yet, as is
 	ticks    []rollout.JudgedTick // these
 	entries  []rollout.Entry      // and these
 	silent   bool                 // people were told that Flagger does not ask
+	moving   time.Time            // since when Flagger promotes it, by Config.Now; zero: it does not
+	stalled  bool                 // people were told that this does not end
 }
 
 // Keeper is the conductor. Hooks are answered from a board that each evaluation hangs up new, without waiting for it.
@@ -105,6 +111,10 @@ type Keeper struct {
 	canaries   map[rollout.Key]rollout.Canary
 	candidates map[rollout.Key]string // revisions under analysis that have no rollout yet
 	runs       map[string]*run        // by rollout id: under way, or ended and not reported yet
+	known      map[string]rest        // by namespace/name: how Canaries were when they last rested
+	learnt     bool                   // it has something that is not durable yet
+	doubts     map[rollout.Key]doubt  // rests that belong to no rollout that is known
+	clocks     clocks
 	alerts     map[string]policy.Alert
 	budgets    map[rollout.Key]budget
 	lastTick   time.Time
@@ -115,11 +125,16 @@ type Keeper struct {
 // New takes up the rollouts that the ledger left open. A ledger that can not be read is an error: starting without it
 // would forget a verdict.
 func New(ctx context.Context, cfg Config) (*Keeper, error) {
+	if cfg.Wall == nil {
+		cfg.Wall = cfg.Now
+	}
 	k := &Keeper{
 		cfg:        cfg,
 		canaries:   map[rollout.Key]rollout.Canary{},
 		candidates: map[rollout.Key]string{},
 		runs:       map[string]*run{},
+		known:      map[string]rest{},
+		doubts:     map[rollout.Key]doubt{},
 		alerts:     map[string]policy.Alert{},
 		budgets:    map[rollout.Key]budget{},
 		began:      cfg.Now(),
@@ -148,12 +163,14 @@ func New(ctx context.Context, cfg Config) (*Keeper, error) {
 			return nil, fmt.Errorf("take up rollout %s: %w", r.ID, err)
 		}
 		if older := k.open(r.Canary); older != nil && r.Result == "" {
-			k.end(older, rollout.Superseded, older.rollout.Phase, now) // its end was on its way to the disk
+			k.end(older, rollout.Superseded, older.rollout.Phase) // its end was on its way to the disk
 		}
-		r.Note(now, "gatekeeper", "gatekeeper restarted and took the rollout up again")
-		k.runs[r.ID] = &run{rollout: r, rules: rules, book: books[i]}
+		taken := &run{rollout: r, rules: rules, book: books[i], ahead: ahead(now, r.Moment())}
+		taken.rollout.Note(now.Add(taken.ahead), "gatekeeper", "gatekeeper restarted and took the rollout up again")
+		k.runs[r.ID] = taken
 		cfg.Log.Info("rollout taken up again", "rollout", r.ID, "requests", r.Latest.Canary.Total())
 	}
+	k.startClocks(now)
 	return k, nil
 }
 
@@ -207,11 +224,13 @@ func (k *Keeper) Tick(ctx context.Context) error {
 	k.writing.Lock()
 	defer k.writing.Unlock()
 	changed, err := k.apply(measured)
+	found, errFound := k.missed(ctx)
+	changed, err = append(changed, found...), errors.Join(err, errFound)
 	k.mu.Lock()
 	k.publish() // a fail must not wait for the disk; a pass is found again from what is on it
 	k.mu.Unlock()
 	k.brake(ctx, changed)
-	err = errors.Join(err, k.save(ctx, changed...))
+	err = errors.Join(err, k.record(ctx, changed))
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.trouble = err
@@ -230,19 +249,24 @@ func (k *Keeper) Tick(ctx context.Context) error {
 func (k *Keeper) reconcile(canaries []rollout.Canary, now time.Time) []measurement {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	k.lookAtClocks(now)
 	k.canaries = make(map[rollout.Key]rollout.Canary, len(canaries))
 	for _, c := range canaries {
 		k.canaries[c.Key] = c
 		k.follow(c, now)
 	}
+	k.forget()
 	var work []measurement
 	for _, r := range k.runs {
+		if r.rollout.Reported {
+			continue // its story is closed, and waits for the disk
+		}
 		c, exists := k.canaries[r.rollout.Canary]
 		if !exists && r.rollout.Result == "" {
-			r.rollout.Note(now, "gatekeeper", "the Canary object was deleted")
-			k.end(r, rollout.Aborted, r.rollout.Phase, now)
+			r.rollout.Note(now.Add(r.ahead), "gatekeeper", "the Canary object was deleted")
+			k.end(r, rollout.Aborted, r.rollout.Phase)
 		}
-		work = append(work, measurement{id: r.rollout.ID, rollout: r.rollout.Copy(), canary: c, book: r.book.Clone(), sli: r.rules.SLI()})
+		work = append(work, measurement{id: r.rollout.ID, rollout: r.rollout.Copy(), canary: c, book: r.book.Clone(), sli: r.rules.SLI(), ahead: r.ahead})
 	}
 	// Oldest first: what a newer one supersedes is saved, and told, before it.
 	slices.SortFunc(work, func(a, b measurement) int { return a.rollout.StartedAt.Compare(b.rollout.StartedAt) })
@@ -256,15 +280,17 @@ func (k *Keeper) follow(c rollout.Canary, now time.Time) {
 	if open != nil {
 		current = &open.rollout
 	}
-	move, seen := next(current, c, k.candidates[c.Key])
+	// A Canary that was looked at all the time can not have had another revision under way.
+	away := k.lastTick.IsZero() || now.Sub(k.lastTick) > c.Interval
+	move, seen := next(current, c, k.candidates[c.Key], away)
 	k.candidates[c.Key] = seen
 	if open != nil {
-		open.rollout.Phase = c.Phase
-		open.interval = c.Interval
+		open.follow(c, now)
 	}
 	if move.end != "" {
-		k.end(open, move.end, c.Phase, now)
+		k.end(open, move.end, c.Phase)
 	}
+	k.rests(c, move.end, now)
 	if move.open {
 		k.begin(c, move.end == rollout.Superseded, now)
 	}
@@ -273,7 +299,9 @@ func (k *Keeper) follow(c rollout.Canary, now time.Time) {
 // begin opens the rollout of c's current revision. When it supersedes another, the weight is that one's until Flagger
 // sets it back at its next tick.
 func (k *Keeper) begin(c rollout.Canary, supersedes bool, now time.Time) {
-	r := &run{rollout: rollout.New(c, now), rules: k.cfg.Policies.For(c.Policy), book: rollout.Book{}, interval: c.Interval}
+	ahead := ahead(now, k.known[c.Key.String()].Last)
+	now = now.Add(ahead)
+	r := &run{ahead: ahead, rollout: rollout.New(c, now), rules: k.cfg.Policies.For(c.Policy), book: rollout.Book{}, interval: c.Interval}
 	_, r.rollout.PolicyDigest, _ = r.rules.Document() // it was kept when the keeper began
 	r.rollout.AwaitsReset, r.rollout.Supersedes = supersedes, supersedes
 	if _, known := k.cfg.Policies[c.Policy]; !known {
@@ -306,8 +334,10 @@ func (k *Keeper) underWay() int {
 }
 
 // end closes a rollout and prepares the news of it. The caller saves.
-func (k *Keeper) end(r *run, result rollout.Result, phase rollout.Phase, now time.Time) {
+func (k *Keeper) end(r *run, result rollout.Result, phase rollout.Phase) {
+	now := k.cfg.Now().Add(r.ahead)
 	r.rollout.End(result, phase, now)
+	k.lasted(r.rollout.Canary, now)
 	k.tellOf(r, r.rollout.News(rollout.Happening(result), now))
 	k.cfg.Metrics.ended(result)
 	k.cfg.Log.Info("rollout ended", "rollout", r.rollout.ID, "result", result, "why", r.rollout.Summary())
@@ -315,6 +345,7 @@ func (k *Keeper) end(r *run, result rollout.Result, phase rollout.Phase, now tim
 
 // tellOf prepares news for everybody who is told of it. The caller saves.
 func (k *Keeper) tellOf(r *run, news rollout.News) {
+	news.At = k.cfg.Wall() // by which the courier goes
 	news.Sinks = k.cfg.Route(r.rules, news)
 	r.news = append(r.news, news)
 }
@@ -327,6 +358,7 @@ type measurement struct {
 	book    rollout.Book
 	sli     rollout.SLI
 	tick    rollout.Tick
+	ahead   time.Duration
 }
 
 func (k *Keeper) measure(ctx context.Context, work []measurement) []measurement {
@@ -342,7 +374,7 @@ func (k *Keeper) measure(ctx context.Context, work []measurement) []measurement 
 		wg.Go(func() {
 			defer func() { <-slots }()
 			m := &work[i]
-			m.tick = k.cfg.Meter.Read(ctx, k.cfg.Now(), m.rollout, m.canary, m.book, m.sli)
+			m.tick = k.cfg.Meter.Read(ctx, k.cfg.Now().Add(m.ahead), m.rollout, m.canary, m.book, m.sli)
 		})
 	}
 	wg.Wait()
@@ -354,7 +386,7 @@ func (k *Keeper) measure(ctx context.Context, work []measurement) []measurement 
 func (k *Keeper) apply(measured []measurement) ([]*run, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	var changed []*run
+	changed := k.closed()
 	var errs []error
 	for _, m := range measured {
 		r, ok := k.runs[m.id]
@@ -392,6 +424,7 @@ func (k *Keeper) tell(r *run, before rollout.Verdict, now time.Time) {
 		k.tellOf(r, r.rollout.News(rollout.IsWaiting, now))
 	}
 	k.watch(r, now)
+	k.watchPromotion(r, now)
 }
 
 // final reports whether the ended rollout's pods are gone, or have had their time.

@@ -47,6 +47,7 @@ type house struct {
 	dir     string
 	cluster *cluster
 	now     time.Time
+	wall    time.Duration // by how much the wall's clock was set since the process began
 	store   *store.Store
 	keeper  *keeper.Keeper
 	good    atomic.Int64 // of the canary pod
@@ -87,7 +88,7 @@ func (h *house) open() {
 		Route:    func(policy.Rules, rollout.News) []string { return []string{"pager"} },
 		Policies: map[string]policy.Rules{"lab": lab, "default": policy.Default()},
 		Metrics:  keeper.NewMetrics(prometheus.NewRegistry()),
-		Log:      slog.New(slog.DiscardHandler), Now: func() time.Time { return h.now },
+		Log:      slog.New(slog.DiscardHandler), Now: func() time.Time { return h.now }, Wall: func() time.Time { return h.now.Add(h.wall) },
 	}
 	if h.change != nil {
 		h.change(&config)

@@ -17,6 +17,10 @@ import (
 const (
 	// missedLooks is after how many intervals without a question Flagger is taken for dead, or blocked.
 	missedLooks = 3
+	// promotionLooks is how many of Flagger's looks a promotion may take, and promotionTime how long at least: the primary's
+	// pods have to be replaced.
+	promotionLooks = 10
+	promotionTime  = 5 * time.Minute
 	// brakeTime bounds one attempt to take traffic back; the next follows with the next evaluation.
 	brakeTime = 2 * time.Second
 )
@@ -32,12 +36,12 @@ func (k *Keeper) watch(r *run, now time.Time) {
 		return
 	}
 	since := k.calls.last(r.rollout.Canary)
-	for _, at := range []time.Time{k.began, r.rollout.FirstTrafficAt} {
+	for _, at := range []time.Time{k.began, r.rollout.FirstTrafficAt.Add(-r.ahead)} {
 		if at.After(since) {
 			since = at
 		}
 	}
-	silent := now.Sub(since)
+	silent := now.Add(-r.ahead).Sub(since)
 	if silent <= missedLooks*r.interval {
 		r.silent = false
 		return
@@ -61,6 +65,32 @@ func (k *Keeper) watch(r *run, now time.Time) {
 	}
 }
 
+// follow takes in how Flagger goes on with the rollout.
+func (r *run) follow(c rollout.Canary, now time.Time) {
+	r.rollout.Phase, r.interval = c.Phase, c.Interval
+	promoted := c.Phase == rollout.Promoting || c.Phase == rollout.Finalising
+	switch {
+	case !promoted:
+		r.moving, r.stalled = time.Time{}, false
+	case r.moving.IsZero():
+		r.moving = now
+	}
+}
+
+// watchPromotion tells of a promotion that does not end: Flagger waits for the primary's pods, silently.
+func (k *Keeper) watchPromotion(r *run, now time.Time) {
+	since := now.Add(-r.ahead).Sub(r.moving)
+	if r.moving.IsZero() || r.stalled || since <= max(promotionLooks*r.interval, promotionTime) {
+		return
+	}
+	r.stalled = true
+	news := r.rollout.News(rollout.IsStalled, now)
+	news.Text = fmt.Sprintf("the promotion of %s of %s has not ended for %s: see whether the pods of its primary become ready", r.rollout.Revision.Label(), r.rollout.Canary, since.Round(time.Second))
+	k.tellOf(r, news)
+	r.rollout.Note(now, "gatekeeper", news.Text)
+	k.cfg.Log.Warn("promotion does not end", "rollout", r.rollout.ID, "for", since.Round(time.Second))
+}
+
 // brake takes the traffic of failed rollouts back at once, where it may. Whatever comes of it stands in the timeline.
 func (k *Keeper) brake(ctx context.Context, changed []*run) {
 	if k.cfg.Brake == nil {
@@ -74,7 +104,7 @@ func (k *Keeper) brake(ctx context.Context, changed []*run) {
 			was, err := k.cfg.Brake(ctx, r.rollout.Canary)
 			k.mu.Lock()
 			defer k.mu.Unlock()
-			now := k.cfg.Now()
+			now := k.cfg.Now().Add(r.ahead)
 			switch {
 			case errors.Is(err, rollout.ErrNotAnalysed): // Flagger was quicker
 			case err != nil:
@@ -179,8 +209,8 @@ func (k *Keeper) Alerted(ctx context.Context, firing map[string]policy.Alert, ov
 	for _, id := range over {
 		delete(alerts, id)
 	}
-	now := k.cfg.Now()
-	maps.DeleteFunc(alerts, func(_ string, a policy.Alert) bool { return now.After(a.Until) })
+	now, wall := k.cfg.Now(), k.cfg.Wall()
+	maps.DeleteFunc(alerts, func(_ string, a policy.Alert) bool { return now.After(a.Until) && wall.After(a.Until) })
 	text, err := json.Marshal(alerts)
 	if err != nil {
 		return fmt.Errorf("encode alerts: %w", err)
@@ -198,17 +228,19 @@ func (k *Keeper) Alerted(ctx context.Context, firing map[string]policy.Alert, ov
 // alertsMemo is where the ledger keeps the alerts that fire.
 const alertsMemo = "alerts"
 
-// recall takes up the alerts that fired before a restart.
+// recall takes up the alerts that fired before a restart, and how Canaries were.
 func (k *Keeper) recall(ctx context.Context) error {
-	text, err := k.cfg.Ledger.Memo(ctx, alertsMemo)
-	if errors.Is(err, rollout.ErrNotFound) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	if err := json.Unmarshal(text, &k.alerts); err != nil {
-		return fmt.Errorf("decode alerts: %w", err)
+	for name, into := range map[string]any{alertsMemo: &k.alerts, restsMemo: &k.known} {
+		text, err := k.cfg.Ledger.Memo(ctx, name)
+		if errors.Is(err, rollout.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if err := json.Unmarshal(text, into); err != nil {
+			return fmt.Errorf("decode memo %s: %w", name, err)
+		}
 	}
 	return nil
 }

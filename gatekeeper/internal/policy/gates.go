@@ -28,6 +28,7 @@ type GateKind string
 
 // The closed list of gates, in the order in which they are listed.
 const (
+	GateClock     GateKind = "clock"
 	GateHold      GateKind = "hold"
 	GateApproval  GateKind = "approval"
 	GateFreeze    GateKind = "freeze"
@@ -55,6 +56,17 @@ type Surroundings struct {
 	Alerts        []Alert           // that fire now
 	Budget        *BudgetLeft       // nil: not known
 	BudgetTrouble string            // why it is not
+	// Clocks are what the wall's clock may show: more than one for a while after it was set, and a freeze must be over by
+	// each. Empty: now.
+	Clocks []time.Time
+	Clock  *ClockTrouble // nil: none
+}
+
+// ClockTrouble holds everything: by the clock it is earlier than what was recorded last.
+type ClockTrouble struct {
+	Recorded time.Time // last
+	Behind   time.Duration
+	Until    time.Time // when it holds no longer, at the latest
 }
 
 // Alert is one that fires, until it is told again at the latest.
@@ -87,6 +99,7 @@ const (
 // GatesAt are the gates of Gates that hold r at this stage, closed ones first. Which gate holds what:
 //
 //	gate                     start, and growing from 0 %   growing   promotion
+//	clock                    x                             x         x
 //	hold                     x                             x         x
 //	approval start           x
 //	approval promotion                                               x
@@ -113,14 +126,17 @@ func GatesAt(stage Stage, rules Rules, r rollout.Rollout, s Surroundings, now ti
 // total: what can not be known closes its gate and says so. A rejected rollout is the caller's to let through, so that
 // Flagger can send it back.
 func Gates(rules Rules, r rollout.Rollout, s Surroundings, now time.Time) []Gate {
-	gates := append(pause(r, now), approvals(rules.Gates, r, now)...)
+	if len(s.Clocks) == 0 {
+		s.Clocks = []time.Time{now}
+	}
+	gates := slices.Concat(s.Clock.gate(), pause(r, now), approvals(rules.Gates, r, now))
 	if len(rules.Gates.Freeze) > 0 {
-		gates = append(gates, freeze(rules.Gates.Freeze, r.Revision, now))
+		gates = append(gates, freeze(rules.Gates.Freeze, r.Revision, s.Clocks...))
 	}
 	if rules.Budget != nil {
 		gates = append(gates, budget(rules, r, s, now)...)
 	}
-	q := queue{r, s, rules, now}
+	q := queue{r, s, rules}
 	if scope := rules.Gates.InFlight; scope == OnePerSpace || scope == OnePerPolicy {
 		gates = append(gates, q.inFlight())
 	}
@@ -141,6 +157,17 @@ func Gates(rules Rules, r rollout.Rollout, s Surroundings, now time.Time) []Gate
 		}
 	})
 	return gates
+}
+
+// gate is there while there is trouble, without a rule.
+func (c *ClockTrouble) gate() []Gate {
+	if c == nil {
+		return nil
+	}
+	return []Gate{{
+		Kind: GateClock, Stages: []Stage{StageStart, StageIncrease, StagePromotion}, OpensAt: c.Until,
+		Why: fmt.Sprintf("the clock was set back: it is %s before what was recorded last, at %s; see that the node's time is right", span(c.Behind.Round(time.Second)), minute(c.Recorded)),
+	}}
 }
 
 // pause is there while a person holds the rollout where it is, without a rule: anybody who may decide may say stop.
@@ -183,17 +210,17 @@ func approvals(g GateRules, r rollout.Rollout, now time.Time) []Gate {
 	return gates
 }
 
-func freeze(windows []Freeze, revision rollout.Revision, now time.Time) Gate {
-	gate := Gate{Kind: GateFreeze, Stages: []Stage{StageStart, StagePromotion}}
-	at, by, frozen, err := thaw(windows, revision, now)
-	switch {
-	case err != nil:
-		gate.Why = "no calendar: " + err.Error()
-	case frozen:
-		gate.Why = fmt.Sprintf("frozen from %s to %s (%s)", by.From, by.To, by.Zone)
-		gate.OpensAt = at
-	default:
-		gate.Open, gate.Why = true, "no freeze holds now"
+func freeze(windows []Freeze, revision rollout.Revision, clocks ...time.Time) Gate {
+	gate := Gate{Kind: GateFreeze, Stages: []Stage{StageStart, StagePromotion}, Open: true, Why: "no freeze holds now"}
+	for _, now := range clocks {
+		at, by, frozen, err := thaw(windows, revision, now)
+		switch {
+		case err != nil:
+			gate.Open, gate.Why = false, "no calendar: "+err.Error()
+		case frozen:
+			gate.Open, gate.OpensAt = false, at
+			gate.Why = fmt.Sprintf("frozen from %s to %s (%s)", by.From, by.To, by.Zone)
+		}
 	}
 	return gate
 }

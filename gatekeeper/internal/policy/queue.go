@@ -15,7 +15,6 @@ type queue struct {
 	r     rollout.Rollout
 	s     Surroundings
 	rules Rules // of r
-	now   time.Time
 }
 
 // rank puts rollouts with traffic or past their analysis first: no gate of a start holds them any more. Then come those
@@ -82,8 +81,10 @@ func (q queue) inFlight() Gate {
 
 // frozen reports whether a rollout is held by its freeze for long enough to pass it.
 func (q queue) frozen(o rollout.Rollout) bool {
-	at, _, frozen, err := thaw(q.s.Policies.For(o.Policy).Gates.Freeze, o.Revision, q.now)
-	return frozen && err == nil && (at.IsZero() || at.Sub(q.now) > passTime)
+	return slices.ContainsFunc(q.s.Clocks, func(now time.Time) bool {
+		at, _, frozen, err := thaw(q.s.Policies.For(o.Policy).Gates.Freeze, o.Revision, now)
+		return frozen && err == nil && (at.IsZero() || at.Sub(now) > passTime)
+	})
 }
 
 // dependsOn holds while a Canary that r depends on is released, broken or not there, and while one is released on which

@@ -352,11 +352,16 @@ type Rollout struct {
 	Reported bool      `json:"reported"` // counts are final and the report has the entry
 }
 
-// New starts the record of c's current revision at now. The id is unique as long as one revision of one Canary is not
+// ID names the rollout of a revision that began at a moment. It is unique as long as one revision of one Canary is not
 // started twice in a second.
+func ID(k Key, r Revision, at time.Time) string {
+	return fmt.Sprintf("%s-%s-%s-%d", k.Namespace, k.Name, r.Hash, at.Unix())
+}
+
+// New starts the record of c's current revision at now.
 func New(c Canary, now time.Time) Rollout {
 	r := Rollout{
-		ID:        fmt.Sprintf("%s-%s-%s-%d", c.Key.Namespace, c.Key.Name, c.Revision.Hash, now.Unix()),
+		ID:        ID(c.Key, c.Revision, now),
 		Canary:    c.Key,
 		Revision:  c.Revision,
 		Stable:    c.Stable,
@@ -506,6 +511,25 @@ func (r *Rollout) End(result Result, phase Phase, now time.Time) {
 		step.To = now
 	}
 	r.Note(now, "gatekeeper", string(result))
+}
+
+// Moment is the latest one that the record has: no other may come before it.
+func (r *Rollout) Moment() time.Time {
+	last := r.StartedAt
+	later := func(at time.Time) {
+		if at.After(last) {
+			last = at
+		}
+	}
+	later(r.Latest.At)
+	later(r.EndedAt)
+	for _, d := range r.Decisions {
+		later(d.At)
+	}
+	for _, e := range r.Timeline {
+		later(e.At)
+	}
+	return last
 }
 
 // Summary says in one sentence how the rollout stands or ended.
