@@ -33,6 +33,8 @@ var rooms = map[string][]string{
 	"store":      {"rollout"},
 	"notify":     {"rollout", "sinks"},
 	"standby":    {"rollout"},
+
+	"store/storetest": {},
 }
 
 // pure rooms have no door to the outside: this is all of the standard library they may touch, and nothing else.
@@ -54,6 +56,7 @@ var pure = map[string][]string{
 var only = map[string][]string{
 	"github.com/gin-gonic/gin": {"flagger", "web"},
 	"database/sql":             {"store"},
+	"github.com/jackc/pgx":     {"store", "store/storetest"},
 	"k8s.io/":                  {"kube"},
 	"gonum.org/":               {"evidence", "chart"},
 }

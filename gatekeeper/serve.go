@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -27,7 +26,6 @@ import (
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/policy"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/policyfile"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/rollout"
-	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/store"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/web"
 )
 
@@ -43,8 +41,9 @@ const (
 )
 
 type serveCmd struct {
-	accessFlags `embed:""`
-	leaderFlags `embed:""`
+	accessFlags   `embed:""`
+	leaderFlags   `embed:""`
+	databaseFlags `embed:""`
 
 	HookListen string     `default:":8080" env:"GATEKEEPER_HOOK_LISTEN" help:"Address of the hook door, for Flagger only."`
 	Listen     string     `default:":8081" env:"GATEKEEPER_LISTEN" help:"Address of the people's door: API, report, metrics, probes."`
@@ -87,9 +86,9 @@ func (c serveCmd) Run(ctx context.Context, s streams) error {
 
 // lead builds everything in the order of its dependencies, and works until ctx ends or a part fails.
 func (c serveCmd) lead(ctx context.Context, d doors, log *slog.Logger, reg *prometheus.Registry, policies policy.Set, clusterConfig *rest.Config) error {
-	memory, err := store.Open(ctx, filepath.Join(c.Data, "gatekeeper.db"))
+	memory, err := c.ledger(ctx, c.Data)
 	if err != nil {
-		return fmt.Errorf("%w; the folder %s must be a writable volume", err, c.Data)
+		return err
 	}
 	defer memory.Close()
 
@@ -188,12 +187,12 @@ func secret(given, file string) (string, error) {
 	}
 	text, err := os.ReadFile(file)
 	if err != nil {
-		return "", fmt.Errorf("read token: %w", err)
+		return "", fmt.Errorf("read secret: %w", err)
 	}
 	if found := strings.TrimSpace(string(text)); found != "" {
 		return found, nil
 	}
-	return "", fmt.Errorf("read token: %s is empty", file)
+	return "", fmt.Errorf("read secret: %s is empty", file)
 }
 
 // add lets a long-lived part run in the group until the group ends it through its context.

@@ -50,7 +50,8 @@ type house struct {
 	wall    time.Duration // by how much the wall's clock was set since the process began
 	store   *store.Store
 	keeper  *keeper.Keeper
-	good    atomic.Int64 // of the canary pod
+	told    []rollout.Happening // what people were told so far
+	good    atomic.Int64        // of the canary pod
 	bad     atomic.Int64
 	lab     func(*policy.Rules) // changes the policy of the Canary
 	change  func(*keeper.Config)
@@ -181,16 +182,21 @@ func (h *house) all() []rollout.Rollout {
 // wantNews compares what people were told, in order.
 func (h *house) wantNews(want ...rollout.Happening) {
 	h.t.Helper()
-	due, err := h.store.Due(h.t.Context(), h.now)
-	if err != nil {
-		h.t.Fatal(err)
+	for { // a rollout's messages come one after the other
+		due, err := h.store.Due(h.t.Context(), h.now)
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		if len(due) == 0 {
+			break
+		}
+		if err := h.store.Delivered(h.t.Context(), due[0].News.Key(), due[0].Sink, ""); err != nil {
+			h.t.Fatal(err)
+		}
+		h.told = append(h.told, due[0].News.Event)
 	}
-	var got []rollout.Happening
-	for _, m := range due {
-		got = append(got, m.News.Event)
-	}
-	if fmt.Sprint(got) != fmt.Sprint(want) {
-		h.t.Errorf("people were told %v, want %v", got, want)
+	if fmt.Sprint(h.told) != fmt.Sprint(want) {
+		h.t.Errorf("people were told %v, want %v", h.told, want)
 	}
 }
 
@@ -400,6 +406,11 @@ func TestAKillBetweenTheSavesOfASupersede(t *testing.T) {
 	before := h.newest() // v2, still open
 	h.release("v3")
 	h.pass(3, 0, 0)
+	ended, err := h.store.Get(t.Context(), before.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before.Tape = ended.Tape                                                                                 // its ticks are there
 	if err := h.store.Save(t.Context(), rollout.Change{Rollout: before, Book: rollout.Book{}}); err != nil { // as if v2's end had not reached the disk
 		t.Fatal(err)
 	}

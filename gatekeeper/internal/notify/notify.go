@@ -21,9 +21,9 @@ import (
 // Outbox is the courier's contract with whoever remembers messages.
 type Outbox interface {
 	Due(ctx context.Context, now time.Time) ([]rollout.Message, error)
-	Delivered(ctx context.Context, key string) error
-	Refused(ctx context.Context, key, why string) error
-	Retry(ctx context.Context, key, why string, due time.Time) error
+	Delivered(ctx context.Context, key, sink, thread string) error
+	Refused(ctx context.Context, key, sink, why string) error
+	Retry(ctx context.Context, key, sink, why string, due time.Time) error
 }
 
 // Sink sends one message once and says whether trying again can help.
@@ -114,16 +114,16 @@ func (c Courier) carry(ctx context.Context, m rollout.Message) error {
 	retry, err := c.Sink(ctx, m)
 	switch {
 	case err == nil:
-		return c.Outbox.Delivered(ctx, m.News.Key())
+		return c.Outbox.Delivered(ctx, m.News.Key(), m.Sink, "")
 	case ctx.Err() != nil:
 		return ctx.Err() // we were stopped, the receiver said nothing
 	case !retry:
 		c.Log.Error("notification refused, it is not sent again", "key", m.News.Key(), "error", err)
-		return c.Outbox.Refused(ctx, m.News.Key(), err.Error())
+		return c.Outbox.Refused(ctx, m.News.Key(), m.Sink, err.Error())
 	default:
 		due := c.Now().Add(delay(m.Attempts))
 		c.Log.Warn("notification not delivered, will be sent again", "key", m.News.Key(), "attempts", m.Attempts+1, "due", due, "error", err)
-		return c.Outbox.Retry(ctx, m.News.Key(), err.Error(), due)
+		return c.Outbox.Retry(ctx, m.News.Key(), m.Sink, err.Error(), due)
 	}
 }
 

@@ -104,17 +104,17 @@ type outbox struct {
 }
 
 func (o *outbox) Due(context.Context, time.Time) ([]rollout.Message, error) { return o.due, nil }
-func (o *outbox) Delivered(_ context.Context, key string) error {
+func (o *outbox) Delivered(_ context.Context, key, _, _ string) error {
 	o.fate = "delivered " + key
 	return nil
 }
 
-func (o *outbox) Refused(_ context.Context, key, why string) error {
+func (o *outbox) Refused(_ context.Context, key, _, why string) error {
 	o.fate = "refused " + key + ": " + why
 	return nil
 }
 
-func (o *outbox) Retry(_ context.Context, key, why string, due time.Time) error {
+func (o *outbox) Retry(_ context.Context, key, _, why string, due time.Time) error {
 	o.fate = fmt.Sprintf("retry %s: %s %v", key, why, due.After(start))
 	return nil
 }

@@ -2,6 +2,7 @@ package web
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -33,8 +34,8 @@ func TestReports(t *testing.T) {
 		t.Fatal(err)
 	}
 	change := rollout.Change{Rollout: r}
-	for range entriesAtOnce + 1 {
-		change.Entries = append(change.Entries, rollout.Entry{At: r.StartedAt, Kind: rollout.EntryRollout, Rollout: r.ID, Body: body})
+	for i := range entriesAtOnce + 1 {
+		change.Entries = append(change.Entries, rollout.Entry{At: r.StartedAt, Kind: rollout.EntryRollout, Rollout: fmt.Sprint(r.ID, i), Body: body})
 	}
 	memory, ok := cfg.Desk.(*store.Store)
 	if !ok {

@@ -30,7 +30,9 @@ func newDoor(t *testing.T, healthy error) (http.Handler, rollout.Rollout, Config
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	r := rollout.New(rollout.Canary{Key: rollout.Key{Namespace: "demo", Name: "podinfo"}, Revision: rollout.Revision{Hash: "abc", Image: "app:2"}, Policy: "default"}, now)
 	r.Observe(rollout.Tick{At: now, Weight: 10, Canary: rollout.Counts{Good: 3, Bad: 1}, Age: 1500 * time.Millisecond, Answering: 1})
-	if err := memory.Save(t.Context(), rollout.Change{Rollout: r, Ticks: []rollout.JudgedTick{rollout.Judge(r.Latest, rollout.Verdict{Outcome: rollout.Hold})}}); err != nil {
+	tick := rollout.Judge(r.Latest, rollout.Verdict{Outcome: rollout.Hold})
+	r.Tape = r.Tape.Add(tick)
+	if err := memory.Save(t.Context(), rollout.Change{Rollout: r, Ticks: []rollout.JudgedTick{tick}}); err != nil {
 		t.Fatal(err)
 	}
 	cfg := Config{
