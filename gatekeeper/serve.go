@@ -44,6 +44,7 @@ type serveCmd struct {
 	accessFlags   `embed:""`
 	leaderFlags   `embed:""`
 	databaseFlags `embed:""`
+	pageFlags     `embed:""`
 
 	HookListen string     `default:":8080" env:"GATEKEEPER_HOOK_LISTEN" help:"Address of the hook door, for Flagger only."`
 	Listen     string     `default:":8081" env:"GATEKEEPER_LISTEN" help:"Address of the people's door: API, report, metrics, probes."`
@@ -145,7 +146,7 @@ func (c serveCmd) lead(ctx context.Context, d doors, log *slog.Logger, reg *prom
 	hooks := flagger.New(conductor, healthy, reg, log.With("component", "flagger"))
 	people := web.New(web.Config{
 		Desk: memory, Conductor: conductor, Policies: policies, Healthy: healthy, Metrics: reg, Log: log.With("component", "web"),
-		Now: time.Now, AlertTime: c.AlertTime, Access: access,
+		Now: time.Now, AlertTime: c.AlertTime, Access: access, SecureCookies: c.SecureCookies,
 	})
 	group.Add(rungroup.ContextHandler(ctx))
 	defer d.open(hooks, people)()

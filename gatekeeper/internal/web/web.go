@@ -26,6 +26,8 @@ type Desk interface {
 	Policy(ctx context.Context, digest string) ([]byte, error)
 	// Entries are the ledger's after seq, at most limit, in their order.
 	Entries(ctx context.Context, after int64, limit int) ([]rollout.Entry, error)
+	// Find returns the rollouts that q chooses, newest first, and how many there are without its limit.
+	Find(ctx context.Context, q rollout.Query) ([]rollout.Brief, int, error)
 }
 
 // Conductor is the door's consumer contract with whoever judges. Why and Decide return rollout.ErrUnknownCanary,
@@ -53,6 +55,8 @@ type Config struct {
 	// AlertTime is how long an alert fires without being told again.
 	AlertTime time.Duration
 	Access    Access
+	// SecureCookies says that browsers come by TLS, though it may end before this door.
+	SecureCookies bool
 }
 
 // route is one line of the door's table.
@@ -92,6 +96,9 @@ func New(cfg Config) http.Handler {
 	_ = router.SetTrustedProxies(nil)    // nil can not be malformed
 	router.Use(gin.Recovery())
 	d := door{cfg: cfg}
+	sessions := newSessions(cfg.Access.Tokens, cfg.Now)
+	d.identifiers = append(d.identifiers, sessions.identify)
+	newPages(d, sessions).route(router)
 	for _, r := range d.routes() {
 		router.Handle(r.method, r.path, d.enter(r.needs), r.handle)
 	}

@@ -101,7 +101,7 @@ func TestRolloutsAsJSON(t *testing.T) {
 
 func TestProbesAndUnknownPaths(t *testing.T) {
 	h, _, _ := newDoor(t, errors.New("evaluator stands still"))
-	for path, want := range map[string]int{"/healthz": 200, "/readyz": 503, "/metrics": 200, "/": 404, "/api/v1/rollouts/..%2f..": 404, "/hooks/v1/rollback": 404} {
+	for path, want := range map[string]int{"/healthz": 200, "/readyz": 503, "/metrics": 200, "/": 200, "/nothing": 404, "/api/v1/rollouts/..%2f..": 404, "/hooks/v1/rollback": 404} {
 		if status, body := get(h, path); status != want {
 			t.Errorf("%s: %d %s, want %d", path, status, body, want)
 		}
