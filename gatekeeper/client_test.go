@@ -68,6 +68,13 @@ func TestCommandsThatAskTheGatekeeper(t *testing.T) {
 			Gates: []policy.Gate{{Kind: policy.GateFreeze, Why: "frozen from Fri 16:00", OpensAt: time.Date(2026, 1, 5, 8, 0, 0, 0, time.UTC)}},
 		})
 	})
+	mux.HandleFunc("GET /api/v1/rollouts/{id}", func(w http.ResponseWriter, r *http.Request) {
+		result := "promoted"
+		if r.PathValue("id") == tape.Rollout.ID {
+			result = ""
+		}
+		fmt.Fprintf(w, `{"id":%q,"canary":{"namespace":"demo","name":"shop"},"revision":{"hash":"abc"},"result":%q,"endedAt":"2026-01-02T04:00:00Z","latest":{"age":0.5},"version":3}`, r.PathValue("id"), result)
+	})
 	mux.HandleFunc("POST /api/v1/rollouts/{id}/reject", func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Authorization") != "Bearer secret" || r.PathValue("id") != tape.Rollout.ID {
 			w.WriteHeader(http.StatusUnauthorized)
@@ -80,21 +87,26 @@ func TestCommandsThatAskTheGatekeeper(t *testing.T) {
 	defer server.Close()
 
 	try(t, map[string]command{
-		"why":                          {[]string{"why", "demo/shop", "--server", server.URL}, "verdict: fail", ""},
-		"why, with gates":              {[]string{"why", "demo/shop", "--server", server.URL}, "gate freeze     closed  frozen from Fri 16:00; opens at Mon 2026-01-05 08:00 UTC", ""},
-		"why, for machines":            {[]string{"why", "demo/shop", "--server", server.URL, "--output", "json"}, `"flaggerAskedSecondsAgo":3`, ""},
-		"why of a Canary that is none": {[]string{"why", "demo/none", "--server", server.URL}, "", "unknown canary"},
-		"why without a gatekeeper":     {[]string{"why", "demo/shop", "--server", "http://127.0.0.1:1"}, "", "port-forward"},
-		"reject by the Canary":         {[]string{"reject", "demo/shop", "--by", "ann", "-r", "no", "--server", server.URL, "--token", "secret"}, "rejected by ann: no", ""},
-		"reject without a token":       {[]string{"reject", tape.Rollout.ID, "--by", "ann", "--server", server.URL}, "", "refused (401): a bearer token is needed"},
-		"replay gives the verdicts":    {[]string{"replay", good}, "20 verdicts by policy default, judged again by default: 0 differ", ""},
-		"replay by another policy":     {[]string{"replay", good, "--policy", calm}, "in the end: recorded fail (slo), now hold (over-limit)", ""},
-		"replay for machines":          {[]string{"replay", good, "--policy", calm, "--output", "json"}, `"policy":"calm"`, ""},
-		"replay of a changed tape":     {[]string{"replay", changed}, "", "not those that were recorded"},
-		"replay of nothing":            {[]string{"replay", dir + "/none", "--server", server.URL}, "", "there is no file"},
-		"simulate":                     {[]string{"simulate", "--runs", "20", "--rps", "100", "--error-rate", "0.5", "--for", "30s", "--flagger"}, "Flagger alone, 10s × 10", ""},
-		"simulate for machines":        {[]string{"simulate", "--runs", "5", "--for", "10s", "--output", "json"}, `"judge":"gatekeeper, policy default"`, ""},
-		"simulate percent for a share": {[]string{"simulate", "--error-rate", "2"}, "", "2 % is 0.02"},
+		"why":                            {[]string{"why", "demo/shop", "--server", server.URL}, "verdict: fail", ""},
+		"why, with gates":                {[]string{"why", "demo/shop", "--server", server.URL}, "gate freeze     closed  frozen from Fri 16:00; opens at Mon 2026-01-05 08:00 UTC", ""},
+		"why, for machines":              {[]string{"why", "demo/shop", "--server", server.URL, "--output", "json"}, `"flaggerAskedSecondsAgo":3`, ""},
+		"why of a rollout that is over":  {[]string{"why", "demo-shop-old-1", "--server", server.URL}, "abc of demo/shop was promoted", ""},
+		"why of a rollout under way":     {[]string{"why", tape.Rollout.ID, "--server", server.URL}, "verdict: fail", ""},
+		"why of a Canary without a name": {[]string{"why", "demo/", "--server", server.URL}, "", "namespace/name"},
+		"reject, for machines":           {[]string{"reject", "demo/shop", "--force", "--server", server.URL, "--token", "secret", "--output", "json"}, `"kind":"reject"`, ""},
+		"reject in sight and by force":   {[]string{"reject", "demo/shop", "--force", "--version", "2"}, "", "can't be used together"},
+		"why of a Canary that is none":   {[]string{"why", "demo/none", "--server", server.URL}, "", "unknown canary"},
+		"why without a gatekeeper":       {[]string{"why", "demo/shop", "--server", "http://127.0.0.1:1"}, "", "port-forward"},
+		"reject by the Canary":           {[]string{"reject", "demo/shop", "--by", "ann", "-r", "no", "--server", server.URL, "--token", "secret"}, "rejected by ann: no", ""},
+		"reject without a token":         {[]string{"reject", tape.Rollout.ID, "--by", "ann", "--server", server.URL}, "", "refused (401): a bearer token is needed"},
+		"replay gives the verdicts":      {[]string{"replay", good}, "20 verdicts by policy default, judged again by default: 0 differ", ""},
+		"replay by another policy":       {[]string{"replay", good, "--policy", calm}, "in the end: recorded fail (slo), now hold (over-limit)", ""},
+		"replay for machines":            {[]string{"replay", good, "--policy", calm, "--output", "json"}, `"policy":"calm"`, ""},
+		"replay of a changed tape":       {[]string{"replay", changed}, "", "not those that were recorded"},
+		"replay of nothing":              {[]string{"replay", dir + "/none", "--server", server.URL}, "", "there is no file"},
+		"simulate":                       {[]string{"simulate", "--runs", "20", "--rps", "100", "--error-rate", "0.5", "--for", "30s", "--flagger"}, "Flagger alone, 10s × 10", ""},
+		"simulate for machines":          {[]string{"simulate", "--runs", "5", "--for", "10s", "--output", "json"}, `"judge":"gatekeeper, policy default"`, ""},
+		"simulate percent for a share":   {[]string{"simulate", "--error-rate", "2"}, "", "2 % is 0.02"},
 	})
 }
 

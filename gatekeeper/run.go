@@ -17,6 +17,10 @@ type commands struct {
 	Why      whyCmd      `cmd:"" help:"Say how a Canary's rollout stands: verdict, evidence, gates."`
 	Approve  approveCmd  `cmd:"" help:"Let a rollout through its approval gate."`
 	Reject   rejectCmd   `cmd:"" help:"Send a rollout back, before it has traffic or while it has."`
+	Abort    abortCmd    `cmd:"" help:"Send a rollout back, whether or not a gate asks."`
+	Hold     holdCmd     `cmd:"" help:"Keep a rollout where it is until it is resumed."`
+	Resume   resumeCmd   `cmd:"" help:"Let a rollout that is held go on."`
+	Wait     waitCmd     `cmd:"" help:"Wait for what becomes of a release, for pipelines."`
 	Replay   replayCmd   `cmd:"" help:"Judge a recorded rollout again, by the same policy or another one."`
 	Simulate simulateCmd `cmd:"" help:"Say how often and how soon a policy rolls back, by simulation."`
 	Doctor   doctorCmd   `cmd:"" help:"Examine Canaries and what belongs to them for traps, and forecast what their traffic shows."`

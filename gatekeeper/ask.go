@@ -1,0 +1,121 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+)
+
+// server is where commands find the gatekeeper's people's door, and who they are to it.
+type server struct {
+	Server string `default:"http://localhost:8081" env:"GATEKEEPER_SERVER" help:"The gatekeeper's people's door, for example by kubectl port-forward."`
+	Token  string `env:"GATEKEEPER_TOKEN" help:"Bearer token, for what changes something. In GitHub Actions the job's own OIDC token is taken without one, if the job has the permission id-token: write."`
+	job    `embed:""`
+}
+
+// clientTime bounds one question.
+const clientTime = 15 * time.Second
+
+// maxAnswer bounds what is read of one answer: a tape of a day has some ten megabytes.
+const maxAnswer = 256 << 20
+
+// client asks, in the name of one token.
+type client struct {
+	server
+	http  *http.Client
+	proof proof
+}
+
+func (s server) client() *client { return &client{server: s, http: &http.Client{}} }
+
+// call asks path once and decodes the answer into out. An answer that is not 2xx is an error with the gatekeeper's own words.
+func (s server) call(ctx context.Context, method, path string, in, out any) error {
+	ctx, cancel := context.WithTimeout(ctx, clientTime)
+	defer cancel()
+	return s.client().ask(ctx, method, path, in, out)
+}
+
+// refusal is an answer that is not 2xx.
+type refusal struct {
+	status int
+	said   string // by the gatekeeper, "" when somebody else answered
+	path   string
+	after  int // seconds until another question is welcome
+}
+
+func (r refusal) Error() string {
+	if r.said == "" {
+		return fmt.Sprintf("ask the gatekeeper %s: status %d %s", r.path, r.status, http.StatusText(r.status))
+	}
+	return fmt.Sprintf("the gatekeeper refused (%d): %s", r.status, r.said)
+}
+
+// ask is call for as long as ctx lasts. When out is a *[]byte it is the answer as it came.
+func (c *client) ask(ctx context.Context, method, path string, in, out any) error {
+	var body io.Reader
+	if in != nil {
+		text, err := json.Marshal(in)
+		if err != nil {
+			return fmt.Errorf("encode request: %w", err)
+		}
+		body = bytes.NewReader(text)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(c.Server, "/")+path, body)
+	if err != nil {
+		return backoff.Permanent(errors.New("ask the gatekeeper: --server is not a URL such as http://localhost:8081"))
+	}
+	token, err := c.token(ctx)
+	if err != nil {
+		return err
+	}
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return fmt.Errorf("ask the gatekeeper: %w; is --server right, and does a port-forward run?", bare(err))
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return fmt.Errorf("read the gatekeeper's answer to %s: %w", path, err)
+	}
+	if resp.StatusCode/100 != 2 {
+		return refused(resp, path, answer)
+	}
+	if raw, ok := out.(*[]byte); ok {
+		*raw = answer
+		return nil
+	}
+	if err := json.Unmarshal(answer, out); err != nil {
+		return fmt.Errorf("read the gatekeeper's answer to %s: %w", path, err)
+	}
+	return nil
+}
+
+// bare is err without the URL, which may hold a password.
+func bare(err error) error {
+	if e := new(url.Error); errors.As(err, &e) {
+		return e.Err
+	}
+	return err
+}
+
+func refused(resp *http.Response, path string, answer []byte) refusal {
+	var words struct {
+		Error string `json:"error"`
+	}
+	_ = json.Unmarshal(answer, &words) // what is no JSON is not the gatekeeper's
+	after, _ := strconv.Atoi(resp.Header.Get("Retry-After"))
+	return refusal{status: resp.StatusCode, said: words.Error, path: path, after: after}
+}
