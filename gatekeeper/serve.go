@@ -22,22 +22,18 @@ import (
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/flagger"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/keeper"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/kube"
-	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/notify"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/policy"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/policyfile"
-	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/rollout"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/web"
 )
 
 // Times of the evaluator: pods are read every second, and one that takes longer than that is late anyway. After ten
 // seconds without a complete evaluation the gatekeeper says of itself that it is not ready.
 const (
-	tickInterval   = time.Second
-	scrapeTimeout  = 900 * time.Millisecond
-	healthyLimit   = 10 * time.Second
-	shutdownTime   = 5 * time.Second
-	outboxInterval = time.Second
-	webhookTimeout = 10 * time.Second
+	tickInterval  = time.Second
+	scrapeTimeout = 900 * time.Millisecond
+	healthyLimit  = 10 * time.Second
+	shutdownTime  = 5 * time.Second
 )
 
 type serveCmd struct {
@@ -45,6 +41,7 @@ type serveCmd struct {
 	leaderFlags   `embed:""`
 	databaseFlags `embed:""`
 	pageFlags     `embed:""`
+	notifyFlags   `embed:""`
 
 	HookListen string     `default:":8080" env:"GATEKEEPER_HOOK_LISTEN" help:"Address of the hook door, for Flagger only."`
 	Listen     string     `default:":8081" env:"GATEKEEPER_LISTEN" help:"Address of the people's door: API, report, metrics, probes."`
@@ -52,7 +49,6 @@ type serveCmd struct {
 	Policies   string     `default:"/etc/gatekeeper/policies" env:"GATEKEEPER_POLICIES" help:"Folder of policy documents (*.yaml)."`
 	Prometheus string     `env:"GATEKEEPER_PROMETHEUS" help:"Prometheus that scrapes the ingress controller, for the second opinion and error budgets; neither without it."`
 	Brake      bool       `env:"GATEKEEPER_BRAKE" help:"May set the weight of a failed canary to 0 itself, where a policy says so. Needs the right to patch ingresses."`
-	WebhookURL string     `env:"GATEKEEPER_WEBHOOK_URL" help:"Where notifications are posted as JSON; none are sent without it."`
 	Kubeconfig string     `env:"GATEKEEPER_KUBECONFIG" help:"Way to the cluster; the pod's service account without it."`
 	LogLevel   slog.Level `default:"INFO" env:"LOG_LEVEL" help:"DEBUG, INFO, WARN or ERROR."`
 }
@@ -97,8 +93,13 @@ func (c serveCmd) lead(ctx context.Context, d doors, log *slog.Logger, reg *prom
 	if err != nil {
 		return err
 	}
+	told, err := c.config()
+	if err != nil {
+		return err
+	}
+	examine(told, policies, log)
 	config := keeper.Config{
-		Cluster: cluster, Ledger: memory, Route: func(policy.Rules, rollout.News) []string { return []string{"webhook"} },
+		Cluster: cluster, Ledger: memory, Route: told.Route,
 		Policies: policies, Metrics: keeper.NewMetrics(reg), Log: log.With("component", "keeper"), Now: steady(time.Now()), Wall: time.Now,
 	}
 	var ingress *count.Ingress
@@ -135,23 +136,18 @@ func (c serveCmd) lead(ctx context.Context, d doors, log *slog.Logger, reg *prom
 	if err := c.archive(&group, ctx, memory, reg, log); err != nil {
 		return err
 	}
-	sink := notify.Nobody
-	if c.WebhookURL != "" {
-		if sink, err = notify.Webhook(&http.Client{Timeout: webhookTimeout}, c.WebhookURL); err != nil {
-			return err
-		}
+	if err := c.courier(&group, ctx, memory, told, reg, log); err != nil {
+		return err
 	}
-	courier := notify.Courier{Outbox: memory, Sink: sink, Log: log.With("component", "notify"), Now: time.Now, Every: outboxInterval}
-	add(&group, ctx, courier.Run)
 	hooks := flagger.New(conductor, healthy, reg, log.With("component", "flagger"))
 	people := web.New(web.Config{
 		Desk: memory, Conductor: conductor, Policies: policies, Healthy: healthy, Metrics: reg, Log: log.With("component", "web"),
-		Now: time.Now, AlertTime: c.AlertTime, Access: access, SecureCookies: c.SecureCookies,
+		Now: time.Now, AlertTime: c.AlertTime, Access: access, SecureCookies: c.SecureCookies, Slack: c.pressed(told),
 	})
 	group.Add(rungroup.ContextHandler(ctx))
 	defer d.open(hooks, people)()
 
-	log.Info("gatekeeper serves", "version", version, "hooks", c.HookListen, "people", c.Listen, "policies", len(policies), "notifies", c.WebhookURL != "")
+	log.Info("gatekeeper serves", "version", version, "hooks", c.HookListen, "people", c.Listen, "policies", len(policies), "sinks", len(told.Sinks))
 	if err := group.Run(); err != nil && ctx.Err() == nil {
 		return err
 	}

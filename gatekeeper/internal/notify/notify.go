@@ -1,140 +1,134 @@
-// Package notify delivers messages from the outbox to a webhook, each at least once, and says what became of them.
+// Package notify tells people: it renders news for each sink, delivers it at least once, and says what became of it.
 package notify
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"log/slog"
 	"net/http"
-	"net/url"
+	"os"
+	"strings"
 	"time"
 
-	"github.com/cenkalti/backoff/v5"
-
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/rollout"
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/sinks"
 )
 
-// Outbox is the courier's contract with whoever remembers messages.
+// Outbox is the courier's contract with whoever remembers messages. Due gives those whose time has come, oldest first, of
+// each rollout and sink no later one before the earlier is delivered or refused. What became of a message is durable on
+// return. Safe for concurrent use.
 type Outbox interface {
 	Due(ctx context.Context, now time.Time) ([]rollout.Message, error)
+	// Delivered remembers thread, unless it is "", for the next message about the same rollout to the same sink.
 	Delivered(ctx context.Context, key, sink, thread string) error
 	Refused(ctx context.Context, key, sink, why string) error
 	Retry(ctx context.Context, key, sink, why string, due time.Time) error
+	// Waiting says how many messages are neither delivered nor refused, by sink.
+	Waiting(ctx context.Context) (map[string]int, error)
 }
 
-// Sink sends one message once and says whether trying again can help.
-type Sink func(ctx context.Context, m rollout.Message) (retry bool, err error)
-
-// Webhook posts messages as JSON with an Idempotency-Key header to address. Any 2xx is a delivery; 408, 429 and 5xx may
-// be tried again, other answers not. Errors name the host only: the path of such addresses is often the secret.
-func Webhook(client *http.Client, address string) (Sink, error) {
-	target, err := url.Parse(address)
-	if err != nil || target.Host == "" || (target.Scheme != "http" && target.Scheme != "https") {
-		return nil, errors.New("the notification webhook's address is not an http or https URL")
-	}
-	direct := *client
-	// A POST that is redirected becomes a GET: whoever answers that has not got the news.
-	direct.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return func(ctx context.Context, m rollout.Message) (bool, error) {
-		body, err := json.Marshal(m.News)
-		if err != nil {
-			return false, fmt.Errorf("encode message: %w", err)
-		}
-		req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, bytes.NewReader(body))
-		if err != nil {
-			return false, fmt.Errorf("post to %s: bad request", target.Host)
-		}
-		req.Header.Set("Content-Type", "application/json")
-		req.Header.Set("Idempotency-Key", m.News.Key())
-		resp, err := direct.Do(req)
-		if err != nil {
-			var withURL *url.Error
-			if errors.As(err, &withURL) {
-				err = withURL.Err
-			}
-			return true, fmt.Errorf("post to %s: %w", target.Host, err)
-		}
-		defer resp.Body.Close()
-		_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 64<<10)) // so that the connection can be used again
-		if resp.StatusCode/100 == 2 {
-			return false, nil
-		}
-		retry := resp.StatusCode >= 500 || resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode == http.StatusRequestTimeout
-		return retry, fmt.Errorf("post to %s: status %s", target.Host, resp.Status)
-	}, nil
+// Teller tells one sink. Tell sends once; what it needs is read anew each time. Payload is what Tell would send. Neither
+// puts a secret into what it returns. Safe for concurrent use.
+type Teller interface {
+	Payload(m rollout.Message) ([]byte, error)
+	Tell(ctx context.Context, m rollout.Message) Answer
 }
 
-// Nobody takes every message and tells nobody: what happened before a receiver is configured is not news by then.
-func Nobody(context.Context, rollout.Message) (bool, error) { return false, nil }
+// Answer is what became of one attempt.
+type Answer struct {
+	Err    error         // nil: delivered
+	Retry  bool          // trying again can help
+	After  time.Duration // but not sooner than this
+	Thread string        // for the next message about the same rollout
+	Status string        // what the other side said, for people
+}
 
-// Courier carries what is due from the outbox to the sink.
-type Courier struct {
-	Outbox Outbox
-	Sink   Sink
-	Log    *slog.Logger
+// Options are what all sinks share.
+type Options struct {
+	Client *http.Client
+	Public string // address of the gatekeeper's own pages, "" when they have none that people reach
+	Press  bool   // a signing secret is there, so that buttons work
 	Now    func() time.Time
-	Every  time.Duration // how often the outbox is looked at
+	Slack  sinks.Slack
 }
 
-// Run carries until ctx ends. What is not delivered by then stays in the outbox.
-func (c Courier) Run(ctx context.Context) error {
-	ticker := time.NewTicker(c.Every)
-	defer ticker.Stop()
-	for {
-		if err := c.Carry(ctx); err != nil && ctx.Err() == nil {
-			c.Log.Warn("outbox could not be emptied, next try follows", "error", err)
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-ticker.C:
-		}
-	}
-}
-
-// Carry sends everything that is due now, once.
-func (c Courier) Carry(ctx context.Context) error {
-	due, err := c.Outbox.Due(ctx, c.Now())
-	if err != nil {
-		return err
-	}
-	for _, m := range due {
-		if err := c.carry(ctx, m); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (c Courier) carry(ctx context.Context, m rollout.Message) error {
-	retry, err := c.Sink(ctx, m)
+// New makes the teller of a sink that sinks.Config.Validate has nothing against.
+func New(s sinks.Sink, o Options) (Teller, error) {
 	switch {
-	case err == nil:
-		return c.Outbox.Delivered(ctx, m.News.Key(), m.Sink, "")
-	case ctx.Err() != nil:
-		return ctx.Err() // we were stopped, the receiver said nothing
-	case !retry:
-		c.Log.Error("notification refused, it is not sent again", "key", m.News.Key(), "error", err)
-		return c.Outbox.Refused(ctx, m.News.Key(), m.Sink, err.Error())
+	case s.Type == sinks.Webhook:
+		return webhook{s, o}, nil
+	case s.Type == sinks.SlackApp && s.Token.Set():
+		return slackBot{s, o}, nil
+	case s.Type == sinks.SlackApp:
+		return slackHook{s, o}, nil
+	case s.Type == sinks.Teams:
+		return teams{s, o}, nil
+	case s.Type == sinks.Shoutrrr:
+		return shout{s, o}, nil
 	default:
-		due := c.Now().Add(delay(m.Attempts))
-		c.Log.Warn("notification not delivered, will be sent again", "key", m.News.Key(), "attempts", m.Attempts+1, "due", due, "error", err)
-		return c.Outbox.Retry(ctx, m.News.Key(), m.Sink, err.Error(), due)
+		return nil, fmt.Errorf("sink %s: there is no type %q", s.Name, s.Type)
 	}
 }
 
-// delay grows from 1 s by half at every attempt, with jitter, and stays under 5 minutes.
-func delay(attempts int) time.Duration {
-	b := backoff.NewExponentialBackOff()
-	b.InitialInterval, b.MaxInterval = time.Second, 5*time.Minute
-	b.Reset()
-	var d time.Duration
-	for range min(attempts, 50) + 1 {
-		d = b.NextBackOff()
+// All makes the tellers of all sinks, by their names.
+func All(c sinks.Config, o Options) (map[string]Teller, error) {
+	all := map[string]Teller{}
+	for _, s := range c.Sinks {
+		teller, err := New(s, o)
+		if err != nil {
+			return nil, err
+		}
+		all[s.Name] = teller
 	}
-	return d
+	return all, nil
 }
+
+// Secrets reads all secrets of a sink and says which can not be read now.
+func Secrets(s sinks.Sink) error {
+	var errs []error
+	for _, of := range []struct {
+		what   string
+		secret sinks.Secret
+	}{{"url", s.URL}, {"token", s.Token}, {"secret", s.Secret}} {
+		if _, err := reveal(of.what, of.secret); err != nil && of.secret.Set() {
+			errs = append(errs, fmt.Errorf("sink %s: %w", s.Name, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// reveal reads a secret, without the space around it.
+func reveal(what string, s sinks.Secret) (string, error) {
+	text := s.Value
+	switch {
+	case s.File != "":
+		content, err := os.ReadFile(s.File)
+		if err != nil {
+			return "", fmt.Errorf("read its %s: %w", what, err)
+		}
+		text = string(content)
+	case s.Env != "":
+		text = os.Getenv(s.Env)
+	}
+	if text = strings.TrimSpace(text); text == "" {
+		return "", fmt.Errorf("read its %s: %s is empty", what, origin(s))
+	}
+	return text, nil
+}
+
+func origin(s sinks.Secret) string {
+	switch {
+	case s.File != "":
+		return "the file " + s.File
+	case s.Env != "":
+		return "the environment variable " + s.Env
+	default:
+		return "it"
+	}
+}
+
+// unready is the answer when something that is needed can not be read: it may be there at the next attempt.
+func unready(err error) Answer { return Answer{Err: err, Retry: true} }
+
+// useless is the answer when what would be sent can not be made: it will not be better at the next attempt.
+func useless(err error) Answer { return Answer{Err: err} }

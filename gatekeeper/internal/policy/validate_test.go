@@ -80,12 +80,14 @@ func TestValidateWords(t *testing.T) {
 		"evidence.source[1]":   {func(r *Rules, s string) { r.Evidence.Source = []Source{Pods, Source(s)} }, []string{"ingress"}, []string{"", "pods"}},
 		"evidence.onTooLittle": {func(r *Rules, s string) { r.Evidence.OnTooLittle = OnTooLittle(s) }, []string{"hold", "fail"}, []string{""}},
 		"notify[1].sink":       {func(r *Rules, s string) { r.Notify = []Notify{{Sink: "a"}, {Sink: s}} }, []string{"b", "team-1"}, []string{"", "a", "B", "a/b"}},
-		"notify[0].on[1]":      {func(r *Rules, s string) { r.Notify = []Notify{{Sink: "a", On: []rollout.Happening{"started", rollout.Happening(s)}}} }, []string{"waiting", "rolled-back", "stuck"}, []string{"", "started", "ended"}},
-		"gates.approval":       {func(r *Rules, s string) { r.Gates.Approval = Approval(s) }, []string{"none", "start", "promotion", "both"}, []string{""}},
-		"gates.inFlight":       {func(r *Rules, s string) { r.Gates.InFlight = InFlight(s) }, []string{"unlimited", "namespace", "policy"}, []string{""}},
-		"gates.dependsOn[1]":   {func(r *Rules, s string) { r.Gates.DependsOn = []string{"db", s} }, []string{"a", "a.b", "test/db"}, []string{"", "db", "/a", "a/", "a/b/c", ".a"}},
-		"gates.alerts":         {func(r *Rules, s string) { r.Gates.Alerts = map[string]string{"severity": s} }, []string{"critical"}, []string{""}},
-		"brake":                {func(r *Rules, s string) { r.Brake = Brake(s) }, []string{"off", "on", "always"}, []string{"", "true"}},
+		"notify[0].on[1]": {func(r *Rules, s string) {
+			r.Notify = []Notify{{Sink: "a", On: []rollout.Happening{"started", rollout.Happening(s)}}}
+		}, []string{"waiting", "rolled-back", "stuck"}, []string{"", "started", "ended"}},
+		"gates.approval":     {func(r *Rules, s string) { r.Gates.Approval = Approval(s) }, []string{"none", "start", "promotion", "both"}, []string{""}},
+		"gates.inFlight":     {func(r *Rules, s string) { r.Gates.InFlight = InFlight(s) }, []string{"unlimited", "namespace", "policy"}, []string{""}},
+		"gates.dependsOn[1]": {func(r *Rules, s string) { r.Gates.DependsOn = []string{"db", s} }, []string{"a", "a.b", "test/db"}, []string{"", "db", "/a", "a/", "a/b/c", ".a"}},
+		"gates.alerts":       {func(r *Rules, s string) { r.Gates.Alerts = map[string]string{"severity": s} }, []string{"critical"}, []string{""}},
+		"brake":              {func(r *Rules, s string) { r.Brake = Brake(s) }, []string{"off", "on", "always"}, []string{"", "true"}},
 	}
 	for field, c := range words {
 		for _, s := range c.good {

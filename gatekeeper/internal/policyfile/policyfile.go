@@ -1,4 +1,4 @@
-// Package policyfile reads policy documents (YAML, strict) into policy.Rules and says which line is wrong.
+// Package policyfile reads policy documents and the sinks file (YAML, strict) into values and says which line is wrong.
 package policyfile
 
 import (
@@ -57,7 +57,7 @@ func located(file string, err error) error {
 	case errors.As(err, &shape):
 		message = fmt.Sprintf("%s stands where %s is wanted", shapeWord(shape.Actual), shapeWord(shape.Expected))
 	case errors.As(err, &unknown):
-		message += "; gatekeeper policy schema lists the fields"
+		message += "; gatekeeper policy schema and gatekeeper notify schema list the fields"
 	}
 	return fmt.Errorf("%s:%d: %s", file, at.GetToken().Position.Line, message)
 }
@@ -84,7 +84,7 @@ func shapeWord(t ast.NodeType) string {
 	}
 }
 
-// outOfRange gives each error of policy.Rules.Validate the line of its field, or of the nearest block around it that the
+// outOfRange gives each error of a Validate the line of its field, or of the nearest block around it that the
 // document has.
 func outOfRange(file string, tree *ast.File, err error) error {
 	if err == nil {

@@ -9,15 +9,17 @@ import (
 
 // Schema is the JSON schema (draft 2020-12) of a policy document, indented. It uses only words that draft 7, which Helm
 // reads, has with the same meaning.
-func Schema() ([]byte, error) {
+func Schema() ([]byte, error) { return schemaOf(document{}, "gatekeeper policy") }
+
+func schemaOf(document any, title string) ([]byte, error) {
 	reflector := jsonschema.Reflector{
 		Anonymous: true, DoNotReference: true, RequiredFromJSONSchemaTags: true,
 	}
-	schema := reflector.Reflect(document{})
-	schema.Title = "gatekeeper policy"
+	schema := reflector.Reflect(document)
+	schema.Title = title
 	text, err := json.MarshalIndent(schema, "", "  ")
 	if err != nil {
-		return nil, fmt.Errorf("write the policy schema: %w", err)
+		return nil, fmt.Errorf("write the schema of %s: %w", title, err)
 	}
 	return append(text, '\n'), nil
 }

@@ -20,9 +20,9 @@ var update = flag.Bool("update", false, "write the schemas of the chart")
 const chart = "../../../helm/gatekeeper"
 
 // compiled is the schema as another library understands it.
-func compiled(t *testing.T, draft *jsonschema.Draft) *jsonschema.Schema {
+func compiled(t *testing.T, draft *jsonschema.Draft, of func() ([]byte, error)) *jsonschema.Schema {
 	t.Helper()
-	text, err := Schema()
+	text, err := of()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,7 +60,7 @@ func asJSON(t *testing.T, text string) any {
 // Both drafts: editors read the newest, Helm reads draft 7.
 func TestTheSchemaKnowsGoodFromBad(t *testing.T) {
 	for name, draft := range map[string]*jsonschema.Draft{"2020-12": jsonschema.Draft2020, "draft 7": jsonschema.Draft7} {
-		schema := compiled(t, draft)
+		schema := compiled(t, draft, Schema)
 		for _, rules := range []policy.Rules{policy.Default(), fullRules()} {
 			resolved, err := JSON(rules)
 			if err != nil {
@@ -102,19 +102,38 @@ func TestTheChartsSchemasAreOfTheseFields(t *testing.T) {
 	for _, own := range []string{"$schema", "title", "required"} {
 		delete(fields, own)
 	}
-	inValues, err := json.MarshalIndent(fields, "    ", "  ")
+	inValues(t, `"policy": `, fields)
+
+	// The list of sinks and the rest of the sinks file are values of their own there.
+	if schema, err = SinksSchema(); err != nil {
+		t.Fatal(err)
+	}
+	same(t, filepath.Join(chart, "sinks.schema.json"), func([]byte) []byte { return schema })
+	fields = nil
+	if err := json.Unmarshal(schema, &fields); err != nil {
+		t.Fatal(err)
+	}
+	for _, own := range []string{"$schema", "title"} {
+		delete(fields, own)
+	}
+	inValues(t, `"sinks": `, fields)
+}
+
+// inValues writes a definition into the schema of the chart's values.
+func inValues(t *testing.T, key string, fields map[string]any) {
+	t.Helper()
+	definition, err := json.MarshalIndent(fields, "    ", "  ")
 	if err != nil {
 		t.Fatal(err)
 	}
 	same(t, filepath.Join(chart, "values.schema.json"), func(text []byte) []byte {
-		const key = `"policy": `
 		head, rest, found := bytes.Cut(text, []byte(key))
 		old := json.NewDecoder(bytes.NewReader(rest))
 		var skipped json.RawMessage
 		if err := old.Decode(&skipped); err != nil || !found {
-			t.Fatalf("values.schema.json has no definition of policy: %v", err)
+			t.Fatalf("values.schema.json has no definition %s: %v", key, err)
 		}
-		return slicesOf(head, []byte(key), inValues, rest[old.InputOffset():])
+		return slicesOf(head, []byte(key), definition, rest[old.InputOffset():])
 	})
 }
 
@@ -141,13 +160,15 @@ func same(t *testing.T, file string, want func(got []byte) []byte) {
 
 // Every field stands in the document for people, by its full path.
 func TestEveryFieldIsDocumented(t *testing.T) {
-	text, err := os.ReadFile("../../../docs/policy.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, path := range paths("", compiled(t, jsonschema.Draft2020)) {
-		if !strings.Contains(string(text), "`"+path+"`") {
-			t.Errorf("docs/policy.md does not explain %s", path)
+	for file, of := range map[string]func() ([]byte, error){"docs/policy.md": Schema, "docs/notifications.md": SinksSchema} {
+		text, err := os.ReadFile(filepath.Join("../../..", file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range paths("", compiled(t, jsonschema.Draft2020, of)) {
+			if !strings.Contains(string(text), "`"+path+"`") {
+				t.Errorf("%s does not explain %s", file, path)
+			}
 		}
 	}
 }

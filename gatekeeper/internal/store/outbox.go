@@ -97,3 +97,25 @@ func (s *Store) mark(ctx context.Context, key string, do func(*sql.Tx) error) er
 	}
 	return nil
 }
+
+// Waiting says how many messages are neither delivered nor refused, by sink.
+func (s *Store) Waiting(ctx context.Context) (map[string]int, error) {
+	rows, err := s.db.QueryContext(ctx, `SELECT sink, count(*) FROM outbox WHERE state = 'waiting' GROUP BY sink`)
+	if err != nil {
+		return nil, fmt.Errorf("count the outbox: %w", err)
+	}
+	waiting := map[string]int{}
+	err = each(rows, func() error {
+		var sink string
+		var n int
+		if err := rows.Scan(&sink, &n); err != nil {
+			return err
+		}
+		waiting[sink] = n
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("count the outbox: %w", err)
+	}
+	return waiting, nil
+}

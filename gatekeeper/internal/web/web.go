@@ -57,6 +57,7 @@ type Config struct {
 	Access    Access
 	// SecureCookies says that browsers come by TLS, though it may end before this door.
 	SecureCookies bool
+	Slack     Slack
 }
 
 // route is one line of the door's table.
@@ -82,6 +83,7 @@ func (d door) routes() []route {
 		{"POST", "/api/v1/rollouts/:id/resume", Operator, "Let it go on", d.decide(rollout.Resume)},
 		{"GET", "/api/v1/why", Viewer, "How a Canary stands", d.why},
 		{"POST", "/api/v1/alerts", Alerts, "Alerts that fire or are over, from Alertmanager", d.alerts},
+		{"POST", "/slack/actions", None, "Buttons pressed in Slack, proven by Slack's signature", d.slack},
 		{"GET", "/deployment_report.md", Viewer, "The whole report", d.report},
 		{"GET", "/metrics", Viewer, "Metrics for Prometheus", gin.WrapH(promhttp.HandlerFor(d.cfg.Metrics, promhttp.HandlerOpts{}))},
 		{"GET", "/healthz", None, "The process answers", func(c *gin.Context) { c.String(http.StatusOK, "ok\n") }},
@@ -95,7 +97,7 @@ func New(cfg Config) http.Handler {
 	router.RedirectTrailingSlash = false // a path is in the table or it is not
 	_ = router.SetTrustedProxies(nil)    // nil can not be malformed
 	router.Use(gin.Recovery())
-	d := door{cfg: cfg}
+	d := door{cfg: cfg, presses: &presses{seen: map[string]time.Time{}}}
 	sessions := newSessions(cfg.Access.Tokens, cfg.Now)
 	d.identifiers = append(d.identifiers, sessions.identify)
 	newPages(d, sessions).route(router)
@@ -108,6 +110,7 @@ func New(cfg Config) http.Handler {
 type door struct {
 	cfg         Config
 	identifiers []identify // beside the bearer token, in this order
+	presses     *presses
 }
 
 func (d door) ready(c *gin.Context) {

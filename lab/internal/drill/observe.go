@@ -267,14 +267,14 @@ func (o *observer) seeMessages(ctx context.Context) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for _, m := range messages {
-		if m.Body.Revision.DeployID != o.deployID {
+		if m.Body.Data.Revision.DeployID != o.deployID {
 			continue
 		}
-		keys := o.now.tellers[m.Body.Event]
+		keys := o.now.tellers[m.Body.Data.Event]
 		if keys == nil {
 			keys = map[string]bool{}
-			o.now.tellers[m.Body.Event] = keys
-			o.add(m.At, told, m.Body.Event)
+			o.now.tellers[m.Body.Data.Event] = keys
+			o.add(m.At, told, m.Body.Data.Event)
 		}
 		keys[m.Key] = true
 	}

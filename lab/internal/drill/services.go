@@ -68,11 +68,13 @@ func (r rollout) blindAtIngress() bool {
 type message struct {
 	At   time.Time
 	Key  string // a notification that is sent again has the key it had
-	Body struct {
-		Event    string `json:"event"`
-		Revision struct {
-			DeployID string `json:"deployId"`
-		} `json:"revision"`
+	Body struct { // a CloudEvent
+		Data struct {
+			Event    string `json:"event"`
+			Revision struct {
+				DeployID string `json:"deployId"`
+			} `json:"revision"`
+		} `json:"data"`
 	}
 }
 

@@ -1,0 +1,116 @@
+package notify
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const (
+	// maxAfter bounds what a receiver may ask us to wait: later than in an hour most news is none.
+	maxAfter = time.Hour
+	// maxStatus is how much of an answer's body is kept, in bytes.
+	maxStatus = 200
+)
+
+// post sends body once. Any 2xx is a delivery; 408, 429 and 5xx may be tried again, other answers not. Errors name the host
+// only: the path of such addresses is often the secret. secrets are blackened in what the other side said: it may repeat them.
+func (o Options) post(ctx context.Context, address string, header http.Header, body []byte, secrets ...string) Answer {
+	target, err := url.Parse(address)
+	if err != nil || target.Host == "" || target.Scheme != "http" && target.Scheme != "https" {
+		return useless(errors.New("its address is not an http or https URL"))
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, bytes.NewReader(body))
+	if err != nil {
+		return useless(fmt.Errorf("post to %s: bad request", target.Host))
+	}
+	req.Header = header
+	resp, err := direct(o.Client).Do(req)
+	if err != nil {
+		return Answer{Err: fmt.Errorf("post to %s: %w", target.Host, bare(err)), Retry: true}
+	}
+	defer resp.Body.Close()
+	text, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10)) // the status decides; the body explains, and is read to its end so that the connection can be used again
+	said := resp.Status + explain(text, append(secrets, address, target.RequestURI(), target.Path))
+	if resp.StatusCode/100 == 2 {
+		return Answer{Status: said}
+	}
+	return Answer{
+		Err:    fmt.Errorf("post to %s: status %s", target.Host, said),
+		Retry:  mayRetry(resp.StatusCode),
+		After:  retryAfter(resp.Header.Get("Retry-After"), o.Now()),
+		Status: said,
+	}
+}
+
+// direct follows no redirect: a POST that is redirected becomes a GET, and whoever answers that has not got the news.
+func direct(client *http.Client) *http.Client {
+	c := *client
+	c.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return &c
+}
+
+// bare is a client's error without the address, which it has in it.
+func bare(err error) error {
+	var withURL *url.Error
+	if errors.As(err, &withURL) {
+		return withURL.Err
+	}
+	return err
+}
+
+func mayRetry(status int) bool {
+	return status >= 500 || status == http.StatusTooManyRequests || status == http.StatusRequestTimeout
+}
+
+// retryAfter reads the header of that name: seconds or a date.
+func retryAfter(text string, now time.Time) time.Duration {
+	var after time.Duration
+	if seconds, err := strconv.Atoi(text); err == nil {
+		after = time.Duration(min(max(seconds, 0), int(maxAfter/time.Second))) * time.Second
+	} else if date, err := http.ParseTime(text); err == nil {
+		after = date.Sub(now)
+	}
+	return min(max(after, 0), maxAfter)
+}
+
+// explain is the begin of an answer's body, printable and without secrets.
+func explain(body []byte, secrets []string) string {
+	text := conceal(string(body), secrets)
+	text = strings.TrimSpace(strings.Map(func(r rune) rune {
+		if strconv.IsPrint(r) {
+			return r
+		}
+		return ' '
+	}, text))
+	if text == "" {
+		return ""
+	}
+	return ": " + cut(text, maxStatus)
+}
+
+// conceal blackens secrets. What is shorter than four bytes, such as the path "/", is no secret.
+func conceal(text string, secrets []string) string {
+	for _, s := range secrets {
+		if len(s) >= 4 {
+			text = strings.ReplaceAll(text, s, "***")
+		}
+	}
+	return text
+}
+
+// cut is text up to limit characters, with a sign that more was there.
+func cut(text string, limit int) string {
+	all := []rune(text)
+	if len(all) <= limit {
+		return text
+	}
+	return string(all[:limit-1]) + "…"
+}
