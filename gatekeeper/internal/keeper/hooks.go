@@ -168,6 +168,9 @@ func (k *Keeper) Standings() []policy.Standing {
 	return all
 }
 
+// Canaries are all that the cluster has, from memory. The slice is the caller's, what it points to is not.
+func (k *Keeper) Canaries() []rollout.Canary { return slices.Clone(k.board.Load().all) }
+
 // Decide records what a person said about an open rollout in sight of its version, durably and in the ledger; gates see it
 // at once, the verdict with the next evaluation. The error is of kind rollout.ErrNotFound, rollout.ErrOver or
 // rollout.ErrChanged, or says what could not be recorded.

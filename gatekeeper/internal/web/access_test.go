@@ -35,6 +35,9 @@ func TestEveryRouteNeedsItsRole(t *testing.T) {
 	for _, public := range []Role{None, Viewer} {
 		_, r, cfg := newDoor(t, nil)
 		cfg.Access.Anonymous = public
+		stopped := make(chan struct{}) // so that nothing stays open
+		close(stopped)
+		cfg.Stopping = stopped
 		h := New(cfg)
 		for _, route := range (door{cfg: cfg}).routes() {
 			path := strings.ReplaceAll(route.path, ":id", r.ID)

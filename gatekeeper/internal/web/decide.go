@@ -45,16 +45,19 @@ func (d door) decide(kind rollout.DecisionKind) gin.HandlerFunc {
 		if s.Version != nil {
 			inSightOf = *s.Version
 		}
-		if inSightOf < anyVersion {
+		if s.Version != nil && inSightOf < 0 {
 			d.badRequest(c, errors.New("a version is not negative"))
 			return
 		}
 		r, err := d.say(c, inSightOf, rollout.Decision{Kind: kind, Claims: s.By, Why: s.Why})
-		if err != nil {
+		switch {
+		case errors.Is(err, rollout.ErrChanged):
+			d.changed(c, err)
+		case err != nil:
 			d.refuse(c, err)
-			return
+		default:
+			c.JSON(http.StatusOK, newView(r))
 		}
-		c.JSON(http.StatusOK, newView(r))
 	}
 }
 
@@ -73,6 +76,16 @@ func (d door) say(c *gin.Context, inSightOf int, decision rollout.Decision) (rol
 		d.cfg.Log.Info("a person decided", "rollout", r.ID, "what", decision.Kind, "by", who.Name, "claims", decision.Claims, "role", who.Role, "via", who.Via, "from", c.ClientIP())
 	}
 	return r, err
+}
+
+// changed answers who decided in sight of an older version, with the rollout as it is now.
+func (d door) changed(c *gin.Context, why error) {
+	r, err := d.cfg.Desk.Get(c.Request.Context(), c.Param("id"))
+	if err != nil {
+		d.refuse(c, err)
+		return
+	}
+	c.JSON(http.StatusConflict, gin.H{"error": why.Error(), "rollout": newView(r)})
 }
 
 // badRequest answers what the sender got wrong.
@@ -136,26 +149,39 @@ func (d door) alerts(c *gin.Context) {
 }
 
 func (d door) why(c *gin.Context) {
-	namespace, name, ok := strings.Cut(c.Query("canary"), "/")
-	if !ok {
+	if !isKey(c.Query("canary")) {
 		d.badRequest(c, errors.New("ask for ?canary=namespace/name"))
 		return
 	}
+	namespace, name, _ := strings.Cut(c.Query("canary"), "/")
 	s, err := d.cfg.Conductor.Why(rollout.Key{Namespace: namespace, Name: name})
 	if err != nil {
 		d.refuse(c, err)
 		return
 	}
-	answer := standing{Standing: s}
-	if s.Rollout != nil {
-		v := newView(*s.Rollout)
-		answer.Rollout = &v
+	c.JSON(http.StatusOK, newStanding(s))
+}
+
+func (d door) standings(c *gin.Context) {
+	all := d.cfg.Conductor.Standings()
+	views := make([]standing, 0, len(all))
+	for _, s := range all {
+		views = append(views, newStanding(s))
 	}
-	c.JSON(http.StatusOK, answer)
+	c.JSON(http.StatusOK, gin.H{"standings": views})
 }
 
 // standing is how a Canary stands, its rollout as everywhere in the API.
 type standing struct {
 	policy.Standing
 	Rollout *view `json:"rollout"`
+}
+
+func newStanding(s policy.Standing) standing {
+	answer := standing{Standing: s}
+	if s.Rollout != nil {
+		v := newView(*s.Rollout)
+		answer.Rollout = &v
+	}
+	return answer
 }

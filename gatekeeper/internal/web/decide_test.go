@@ -24,6 +24,8 @@ func (c *conductor) Why(key rollout.Key) (policy.Standing, error) {
 
 func (c *conductor) Standings() []policy.Standing { return nil }
 
+func (c *conductor) Canaries() []rollout.Canary { return nil }
+
 func (c *conductor) Decide(_ context.Context, id string, inSightOf int, d rollout.Decision) (rollout.Rollout, error) {
 	if id == "over" {
 		return rollout.Rollout{}, fmt.Errorf("approve: %w", rollout.ErrOver)

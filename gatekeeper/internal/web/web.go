@@ -23,6 +23,8 @@ type Desk interface {
 	List(ctx context.Context, canary string, limit int) ([]rollout.Rollout, error)
 	Get(ctx context.Context, id string) (rollout.Rollout, error)
 	Ticks(ctx context.Context, id string) ([]rollout.JudgedTick, error)
+	// Find returns what q chooses, newest first, and how many there are without its limit.
+	Find(ctx context.Context, q rollout.Query) (page []rollout.Brief, total int, err error)
 	Policy(ctx context.Context, digest string) ([]byte, error)
 	// Entries are the ledger's after seq, at most limit, in their order.
 	Entries(ctx context.Context, after int64, limit int) ([]rollout.Entry, error)
@@ -35,15 +37,14 @@ type Desk interface {
 type Conductor interface {
 	Why(key rollout.Key) (policy.Standing, error)
 	Standings() []policy.Standing
+	// Canaries are all that the cluster has, from memory. The slice is the caller's.
+	Canaries() []rollout.Canary
 	// Decide is in sight of a version of the rollout; -1: of any.
 	Decide(ctx context.Context, id string, inSightOf int, d rollout.Decision) (rollout.Rollout, error)
 	Alerted(ctx context.Context, firing map[string]policy.Alert, over []string) error
 }
 
-// maxList bounds one answer; the newest rollouts come first.
-const maxList = 200
-
-// Config is what the door shows; all fields are required.
+// Config is what the door shows; all fields but Stopping are required.
 type Config struct {
 	Desk      Desk
 	Conductor Conductor
@@ -57,7 +58,9 @@ type Config struct {
 	Access    Access
 	// SecureCookies says that browsers come by TLS, though it may end before this door.
 	SecureCookies bool
-	Slack     Slack
+	Slack         Slack
+	// Stopping is closed when the process is about to end: what stays open ends then. nil: never.
+	Stopping <-chan struct{}
 }
 
 // route is one line of the door's table.
@@ -75,6 +78,7 @@ func (d door) routes() []route {
 		{"GET", "/api/v1/rollouts/:id", Viewer, "One rollout", d.get},
 		{"GET", "/api/v1/rollouts/:id/report.md", Viewer, "Its entry of the report", d.entry},
 		{"GET", "/api/v1/rollouts/:id/chart.svg", Viewer, "Its picture, light or ?palette=dark", d.chart},
+		{"GET", "/api/v1/rollouts/:id/events", Viewer, "What happens to it, as it happens", d.events},
 		{"GET", "/api/v1/rollouts/:id/tape", Viewer, "Its ticks and verdicts, to be judged again", d.tape},
 		{"POST", "/api/v1/rollouts/:id/approve", Operator, "Let it through its approval gate", d.decide(rollout.Approve)},
 		{"POST", "/api/v1/rollouts/:id/reject", Operator, "Send it back instead of approving it", d.decide(rollout.Reject)},
@@ -82,6 +86,8 @@ func (d door) routes() []route {
 		{"POST", "/api/v1/rollouts/:id/hold", Operator, "Keep it where it is", d.decide(rollout.Pause)},
 		{"POST", "/api/v1/rollouts/:id/resume", Operator, "Let it go on", d.decide(rollout.Resume)},
 		{"GET", "/api/v1/why", Viewer, "How a Canary stands", d.why},
+		{"GET", "/api/v1/standings", Viewer, "How all Canaries stand", d.standings},
+		{"GET", "/api/v1/verdict", Viewer, "What became of a deploy id", d.verdict},
 		{"POST", "/api/v1/alerts", Alerts, "Alerts that fire or are over, from Alertmanager", d.alerts},
 		{"POST", "/slack/actions", None, "Buttons pressed in Slack, proven by Slack's signature", d.slack},
 		{"GET", "/deployment_report.md", Viewer, "The whole report", d.report},
@@ -97,7 +103,7 @@ func New(cfg Config) http.Handler {
 	router.RedirectTrailingSlash = false // a path is in the table or it is not
 	_ = router.SetTrustedProxies(nil)    // nil can not be malformed
 	router.Use(gin.Recovery())
-	d := door{cfg: cfg, presses: &presses{seen: map[string]time.Time{}}}
+	d := door{cfg: cfg, presses: &presses{seen: map[string]time.Time{}}, stays: &stays{of: map[string]int{}}}
 	sessions := newSessions(cfg.Access.Tokens, cfg.Now)
 	d.identifiers = append(d.identifiers, sessions.identify)
 	newPages(d, sessions).route(router)
@@ -111,6 +117,7 @@ type door struct {
 	cfg         Config
 	identifiers []identify // beside the bearer token, in this order
 	presses     *presses
+	stays       *stays
 }
 
 func (d door) ready(c *gin.Context) {
@@ -119,19 +126,6 @@ func (d door) ready(c *gin.Context) {
 		return
 	}
 	c.String(http.StatusOK, "ok\n")
-}
-
-func (d door) list(c *gin.Context) {
-	all, err := d.cfg.Desk.List(c.Request.Context(), c.Query("canary"), maxList)
-	if err != nil {
-		d.refuse(c, err)
-		return
-	}
-	views := make([]view, 0, len(all))
-	for _, r := range all {
-		views = append(views, newView(r))
-	}
-	c.JSON(http.StatusOK, gin.H{"rollouts": views})
 }
 
 func (d door) get(c *gin.Context) {

@@ -62,40 +62,52 @@ func get(h http.Handler, path string) (status int, body string) {
 
 func TestRolloutsAsJSON(t *testing.T) {
 	h, r, _ := newDoor(t, nil)
-	status, body := get(h, "/api/v1/rollouts?canary=demo/podinfo")
+	status, body := get(h, "/api/v1/rollouts?canary=demo/podinfo&result=open")
+	var list struct {
+		Rollouts []rollout.Brief
+		Total    int
+	}
+	if err := json.Unmarshal([]byte(body), &list); err != nil || status != http.StatusOK || list.Total != 1 || len(list.Rollouts) != 1 || list.Rollouts[0].ID != r.ID || list.Rollouts[0].Weight != 10 {
+		t.Fatalf("status %d: %v: %s", status, err, body)
+	}
+	if status, body = get(h, "/api/v1/rollouts?canary=demo/other"); status != 200 || body != `{"rollouts":[],"total":0}` {
+		t.Errorf("another Canary: %d %s", status, body)
+	}
+	status, body = get(h, "/api/v1/rollouts/"+r.ID)
 	var got struct {
-		Rollouts []struct {
-			ID      string
-			Weight  int
-			EndedAt *time.Time
-			Latest  struct {
-				Age    float64
-				Canary rollout.Counts
-			}
-			Steps []struct {
-				Weight int
-				To     *time.Time
-			}
+		ID      string
+		Weight  int
+		EndedAt *time.Time
+		Latest  struct {
+			Age    float64
+			Canary rollout.Counts
+		}
+		Steps []struct {
+			Weight int
+			To     *time.Time
 		}
 	}
 	if err := json.Unmarshal([]byte(body), &got); err != nil || status != http.StatusOK {
 		t.Fatalf("status %d: %v: %s", status, err, body)
 	}
-	if len(got.Rollouts) != 1 {
-		t.Fatalf("got %s", body)
-	}
-	first := got.Rollouts[0]
-	if first.ID != r.ID || first.Weight != 10 || first.EndedAt != nil || first.Latest.Age != 1.5 || first.Latest.Canary.Bad != 1 || first.Steps[0].To != nil {
+	if got.ID != r.ID || got.Weight != 10 || got.EndedAt != nil || got.Latest.Age != 1.5 || got.Latest.Canary.Bad != 1 || got.Steps[0].To != nil {
 		t.Errorf("got %s", body)
-	}
-	if status, body = get(h, "/api/v1/rollouts?canary=demo/other"); status != 200 || body != `{"rollouts":[]}` {
-		t.Errorf("another Canary: %d %s", status, body)
-	}
-	if status, body = get(h, "/api/v1/rollouts/"+r.ID); status != 200 || !strings.Contains(body, r.ID) {
-		t.Errorf("one rollout: %d %s", status, body)
 	}
 	if status, body = get(h, "/api/v1/rollouts/nobody"); status != 404 || !strings.Contains(body, "not found") {
 		t.Errorf("unknown id: %d %s", status, body)
+	}
+}
+
+func TestWhatAListIsAskedFor(t *testing.T) {
+	h, _, _ := newDoor(t, nil)
+	for q, want := range map[string]int{
+		"?limit=200&offset=3&since=2026-01-01&before=2026-01-31T12:00:00Z&q=app&deployId=x&result=rolled-back": 200,
+		"?limit=0": 400, "?limit=201": 400, "?limit=many": 400, "?offset=-1": 400, "?offset=1000001": 400, "?since=yesterday": 400, "?before=2026-13-01": 400,
+		"?result=lost": 400, "?canary=podinfo": 400, "?q=" + strings.Repeat("x", 201): 400, "?deployId=" + strings.Repeat("x", 301): 400,
+	} {
+		if status, body := get(h, "/api/v1/rollouts"+q); status != want || status == 400 && !strings.Contains(body, `"error"`) {
+			t.Errorf("%s: %d %s, want %d", q, status, body, want)
+		}
 	}
 }
 

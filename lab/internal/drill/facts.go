@@ -30,7 +30,7 @@ func (d *Drill) facts(ctx context.Context, s Scenario, seen view, users load, st
 	if err != nil {
 		return misses, err
 	}
-	rollouts, err := d.rollouts(ctx)
+	mine, err := d.rollouts(ctx, d.deployID(s))
 	if err != nil {
 		return misses, err
 	}
@@ -45,7 +45,6 @@ func (d *Drill) facts(ctx context.Context, s Scenario, seen view, users load, st
 	misses = append(misses, serving(want, primary, weight)...)
 	misses = append(misses, answered(s, users, seen)...)
 	misses = append(misses, notified(s, seen)...)
-	mine := slices.DeleteFunc(rollouts, func(r rollout) bool { return r.Revision.DeployID != d.deployID(s) })
 	if len(mine) != 1 {
 		return append(misses, fmt.Sprintf("the gatekeeper has %d rollouts of this release, want 1", len(mine))), nil
 	}

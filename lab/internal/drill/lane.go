@@ -188,18 +188,14 @@ func (t *trial) judged(ctx context.Context, s *detect.Sample) error {
 	}
 	var id string
 	if t.judge.Policy != "" {
-		list, err := t.d.rollouts(ctx)
+		list, err := t.d.rollouts(ctx, t.deployID)
 		if err != nil {
 			return err
 		}
-		for _, r := range list {
-			if r.Revision.DeployID == t.deployID {
-				id = r.ID
-			}
-		}
-		if id == "" {
+		if len(list) == 0 {
 			return errors.New("the gatekeeper knows nothing of the release")
 		}
+		id = list[0].ID
 	}
 	early, err := t.users.now(ctx)
 	if err != nil {

@@ -232,30 +232,25 @@ func (o *observer) faulty(at time.Time) {
 }
 
 func (o *observer) seeRollout(ctx context.Context) error {
-	list, err := o.d.rollouts(ctx)
-	if err != nil {
+	list, err := o.d.rollouts(ctx, o.deployID)
+	if err != nil || len(list) == 0 {
 		return err
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for _, r := range list {
-		if r.Revision.DeployID != o.deployID {
-			continue
-		}
-		if r.Verdict.Outcome != o.now.rollout.Verdict.Outcome {
-			o.add(r.Verdict.At, verdict, r.Verdict.Outcome)
-		}
-		for _, why := range r.Verdict.Reasons {
-			if !o.now.rollout.because(why.Kind) {
-				o.add(time.Now(), reason, why.Kind)
-			}
-		}
-		if r.Reported && !o.now.rollout.Reported {
-			o.add(time.Now(), entry, "written")
-		}
-		o.now.rollout = r
-		break
+	r := list[0]
+	if r.Verdict.Outcome != o.now.rollout.Verdict.Outcome {
+		o.add(r.Verdict.At, verdict, r.Verdict.Outcome)
 	}
+	for _, why := range r.Verdict.Reasons {
+		if !o.now.rollout.because(why.Kind) {
+			o.add(time.Now(), reason, why.Kind)
+		}
+	}
+	if r.Reported && !o.now.rollout.Reported {
+		o.add(time.Now(), entry, "written")
+	}
+	o.now.rollout = r
 	return nil
 }
 

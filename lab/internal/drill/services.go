@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -107,13 +108,24 @@ func (d *Drill) call(ctx context.Context, method, service, port, path string, bo
 	return fmt.Errorf("%s answered %s %s with %d: %s", service, method, path, status, strings.TrimSpace(string(text)))
 }
 
-// rollouts are the gatekeeper's records of our Canary, the newest first.
-func (d *Drill) rollouts(ctx context.Context) ([]rollout, error) {
+// rollouts are the gatekeeper's records of our Canary that have the deploy id, the newest first.
+func (d *Drill) rollouts(ctx context.Context, deployID string) ([]rollout, error) {
 	var list struct {
-		Rollouts []rollout `json:"rollouts"`
+		Rollouts []struct {
+			ID string `json:"id"`
+		} `json:"rollouts"`
 	}
-	err := d.call(ctx, http.MethodGet, "gatekeeper", "people", "/api/v1/rollouts?canary="+d.Namespace+"/"+d.Name, nil, &list, http.StatusOK)
-	return list.Rollouts, err
+	chosen := url.Values{"canary": {d.Namespace + "/" + d.Name}, "deployId": {deployID}}
+	if err := d.call(ctx, http.MethodGet, "gatekeeper", "people", "/api/v1/rollouts?"+chosen.Encode(), nil, &list, http.StatusOK); err != nil {
+		return nil, err
+	}
+	all := make([]rollout, len(list.Rollouts))
+	for i, short := range list.Rollouts {
+		if err := d.call(ctx, http.MethodGet, "gatekeeper", "people", "/api/v1/rollouts/"+short.ID, nil, &all[i], http.StatusOK); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
 }
 
 // entries reads the whole report.
