@@ -2,26 +2,17 @@ package web
 
 import (
 	"bufio"
-	"context"
 	"encoding/json"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"path/filepath"
-	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/gin-gonic/gin"
-	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/keeper"
-	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/policy"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/rollout"
-	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/store"
 )
 
 func TestMain(m *testing.M) {
@@ -29,50 +20,22 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// house is the people's door in front of a real keeper on a real ledger, with Canaries and a clock that the test moves.
+// house is a scene with one Canary, whose releases are short stories.
 type house struct {
-	t      *testing.T
-	store  *store.Store
-	keeper *keeper.Keeper
-	cfg    Config
-	door   http.Handler
-
-	mu       sync.Mutex
-	canaries []rollout.Canary
-	now      time.Time
-	bad      uint64 // of 100 responses of the canary in each second
-	served   map[string]rollout.Counts
+	*scene
+	bad uint64 // of the canary's 100 responses in each second
 }
 
-var podinfo = rollout.Key{Namespace: "demo", Name: "podinfo"}
-
 func newHouse(t *testing.T, furnish ...func(*Config)) *house {
-	h := &house{t: t, now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), served: map[string]rollout.Counts{}}
-	h.canaries = []rollout.Canary{{Key: podinfo, Phase: rollout.Succeeded, Policy: "lab", Revision: revision("v1"), Stable: revision("v1"), Interval: 10 * time.Second, Next: 100}}
-	var err error
-	if h.store, err = store.Open(t.Context(), filepath.Join(t.TempDir(), "gatekeeper.db")); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = h.store.Close() })
-	lab := policy.Default()
-	lab.Name, lab.Bake, lab.Gates.Approval = "lab", policy.Bake{First: 20 * time.Second, Step: 10 * time.Second}, policy.ApproveStart
-	policies := policy.Set{"lab": lab, "default": policy.Default()}
-	h.keeper, err = keeper.New(t.Context(), keeper.Config{
-		Cluster: h, Meter: h, Ledger: h.store, Route: func(policy.Rules, rollout.News) []string { return []string{"pager"} }, Policies: policies,
-		Metrics: keeper.NewMetrics(prometheus.NewRegistry()), Log: slog.New(slog.DiscardHandler), Now: h.clock,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	h.cfg = Config{
-		Desk: h.store, Conductor: h.keeper, Now: h.clock, AlertTime: time.Hour, Policies: policies, Healthy: func() error { return nil },
-		Metrics: prometheus.NewRegistry(), Log: slog.New(slog.DiscardHandler), Access: Access{Anonymous: Viewer, Tokens: secrets(t)},
-	}
+	t.Helper()
+	h := &house{scene: newScene(t)}
+	cfg := h.config(Access{Anonymous: Viewer, Tokens: secrets(t)})
 	for _, f := range furnish {
-		f(&h.cfg)
+		f(&cfg)
 	}
-	h.door = New(h.cfg)
-	h.pass(1)
+	h.door = New(cfg)
+	h.canaries[podinfo] = rollout.Canary{Key: podinfo, Phase: rollout.Succeeded, Policy: "careful", Revision: revision("v1"), Stable: revision("v1"), Interval: 10 * time.Second, Next: 100}
+	h.passes(1)
 	return h
 }
 
@@ -80,62 +43,34 @@ func revision(id string) rollout.Revision {
 	return rollout.Revision{Hash: "hash-" + id, DeployID: id, Image: "registry.example/app:" + id}
 }
 
-func (h *house) clock() time.Time {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.now
-}
-
-func (h *house) Synced() bool { return true }
-
-func (h *house) Canaries() ([]rollout.Canary, error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return slices.Clone(h.canaries), nil
-}
-
-// Read lets the canary serve 100 requests since the last look while it has traffic.
-func (h *house) Read(_ context.Context, now time.Time, r rollout.Rollout, c rollout.Canary, _ rollout.Book, _ rollout.SLI) rollout.Tick {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if c.Weight > 0 {
-		h.served[r.ID] = h.served[r.ID].Add(rollout.Counts{Good: 100 - h.bad, Bad: h.bad})
-	}
-	return rollout.Tick{
-		At: now, Phase: c.Phase, Weight: c.Weight, Next: c.Next, Canary: h.served[r.ID], Primary: rollout.Counts{Good: 1000}, Answering: 1, Health: rollout.Health{Pods: 1, Ready: 1},
-	}
-}
-
-// set changes the first Canary.
+// set changes the Canary.
 func (h *house) set(change func(c *rollout.Canary)) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	change(&h.canaries[0])
+	c := h.canaries[podinfo]
+	change(&c)
+	h.canaries[podinfo] = c
 }
 
-// pass lets seconds go by, with an evaluation at each.
-func (h *house) pass(seconds int) {
+// passes lets seconds go by; the canary has responses while it has traffic.
+func (h *house) passes(seconds int) {
 	h.t.Helper()
-	for range seconds {
-		h.mu.Lock()
-		h.now = h.now.Add(time.Second)
-		h.mu.Unlock()
-		if err := h.keeper.Tick(h.t.Context()); err != nil {
-			h.t.Fatal(err)
-		}
+	if h.canaries[podinfo].Weight == 0 {
+		h.pass(seconds, podinfo, 0, 0)
+		return
 	}
+	h.pass(seconds, podinfo, 100-h.bad, h.bad)
 }
 
 // release lets a revision be deployed and Flagger begin with it, and returns the id of its rollout.
 func (h *house) release(id string) string {
 	h.t.Helper()
 	h.set(func(c *rollout.Canary) { c.Revision, c.Phase, c.Weight = revision(id), rollout.Progressing, 0 })
-	h.pass(2)
-	s, err := h.keeper.Why(podinfo)
-	if err != nil || s.Rollout == nil || s.Rollout.Revision.DeployID != id {
-		h.t.Fatalf("no rollout of %s has begun: %+v %v", id, s, err)
-	}
-	return s.Rollout.ID
+	h.mu.Lock()
+	h.counted[podinfo] = [2]rollout.Counts{}
+	h.mu.Unlock()
+	h.passes(2)
+	return h.id(podinfo)
 }
 
 func (h *house) weight(percent int) { h.set(func(c *rollout.Canary) { c.Weight = percent }) }
@@ -149,7 +84,7 @@ func (h *house) ends(phase rollout.Phase) {
 			c.Stable = c.Revision
 		}
 	})
-	h.pass(2)
+	h.passes(2)
 }
 
 func (h *house) verdict(query string) Verdict { return verdictOf(h.t, h.door, query) }

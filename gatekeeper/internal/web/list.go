@@ -45,10 +45,10 @@ func (d door) list(c *gin.Context) {
 func query(v url.Values) (rollout.Query, error) {
 	q := rollout.Query{Canary: v.Get("canary"), DeployID: v.Get("deployId"), Result: rollout.Result(v.Get("result")), Text: v.Get("q")}
 	var err error
-	if q.Limit, err = number(v, "limit", pageSize, 1, maxList); err != nil {
+	if q.Limit, err = whole(v, "limit", pageSize, 1, maxList); err != nil {
 		return q, err
 	}
-	if q.Offset, err = number(v, "offset", 0, 0, maxOffset); err != nil {
+	if q.Offset, err = whole(v, "offset", 0, 0, maxOffset); err != nil {
 		return q, err
 	}
 	if q.Since, err = timeOf(v, "since"); err != nil {
@@ -71,8 +71,8 @@ func query(v url.Values) (rollout.Query, error) {
 	return q, nil
 }
 
-// number reads a whole number between least and most.
-func number(v url.Values, name string, otherwise, least, most int) (int, error) {
+// whole reads a whole number between least and most.
+func whole(v url.Values, name string, otherwise, least, most int) (int, error) {
 	text := v.Get(name)
 	if text == "" {
 		return otherwise, nil

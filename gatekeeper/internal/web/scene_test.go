@@ -66,11 +66,13 @@ func newScene(t *testing.T) *scene {
 }
 
 // open makes the door anew, for others.
-func (s *scene) open(access Access) {
-	s.door = New(Config{
+func (s *scene) open(access Access) { s.door = New(s.config(access)) }
+
+func (s *scene) config(access Access) Config {
+	return Config{
 		Desk: s.store, Conductor: s.keeper, Policies: s.policies, Healthy: func() error { return nil }, Metrics: prometheus.NewRegistry(),
 		Log: slog.New(slog.DiscardHandler), Now: s.clock, AlertTime: time.Hour, Access: access,
-	})
+	}
 }
 
 func (s *scene) clock() time.Time {

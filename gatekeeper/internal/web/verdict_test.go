@@ -28,7 +28,7 @@ func TestVerdictFollowsOneDeployID(t *testing.T) {
 	want("v1", NothingToDo, "demo/podinfo runs the deploy id v1 already")
 	want("v2", Unknown, "nothing carries the deploy id v2 yet")
 	h.set(func(c *rollout.Canary) { c.Revision = revision("v2") })
-	h.pass(2)
+	h.passes(2)
 	want("v2", Waiting, "Flagger has not begun with it (phase Succeeded)")
 	want("v1", Unknown, "")
 
@@ -38,7 +38,7 @@ func TestVerdictFollowsOneDeployID(t *testing.T) {
 		t.Errorf("got %+v", v)
 	}
 	h.weight(10)
-	h.pass(2)
+	h.passes(2)
 	if w := want("v2", UnderWay, "is on its way"); w.Mark == v.Mark || w.Rollout.Weight != 10 || w.Rollout.Canaries.Good != 200 {
 		t.Errorf("traffic flows: %+v", w)
 	}
@@ -47,19 +47,17 @@ func TestVerdictFollowsOneDeployID(t *testing.T) {
 
 	// At once after the next helm upgrade everything still says success, of v2.
 	h.set(func(c *rollout.Canary) { c.Revision = rollout.Revision{} })
-	h.pass(1)
+	h.passes(1)
 	want("v3", Unknown, "")
 	h.set(func(c *rollout.Canary) { c.Revision = revision("v3") })
-	h.pass(1)
+	h.passes(1)
 	want("v3", Waiting, "")
 	h.release("v3")
 	h.release("v4")
 	want("v3", State(rollout.Superseded), "superseded")
 	h.weight(10)
-	h.mu.Lock()
 	h.bad = 50
-	h.mu.Unlock()
-	h.pass(200)
+	h.passes(200)
 	want("v4", UnderWay, "is on its way")
 	h.ends(rollout.Failed)
 	if v := want("v4", State(rollout.RolledBack), "was rolled back"); len(v.Verdict.Reasons) == 0 || v.Verdict.Outcome != rollout.Fail {
@@ -69,26 +67,26 @@ func TestVerdictFollowsOneDeployID(t *testing.T) {
 
 	// The same id on another revision: the result of the first one is not that of the second.
 	h.set(func(c *rollout.Canary) { c.Revision.Hash = "another" })
-	h.pass(1)
+	h.passes(1)
 	want("v4", Waiting, "(phase Failed)")
 
 	h.set(func(c *rollout.Canary) { c.Phase, c.Revision = rollout.Initializing, revision("v5") })
-	h.pass(1)
+	h.passes(1)
 	want("v5", Waiting, "Initializing")
 }
 
 func TestVerdictOfSeveralCanaries(t *testing.T) {
 	h := newHouse(t)
 	h.mu.Lock()
-	second := h.canaries[0]
-	second.Key.Name, second.Revision = "shop", revision("v2")
-	h.canaries = append(h.canaries, second)
+	second := h.canaries[podinfo]
+	second.Key, second.Revision = cart, revision("v2")
+	h.canaries[cart] = second
 	h.mu.Unlock()
 	h.release("v2")
 	if rec := ask(t, h.door, "GET", "/api/v1/verdict?deploy-id=v2", "", ""); rec.Code != http.StatusConflict || !strings.Contains(rec.Body.String(), "canary=namespace/name") {
 		t.Errorf("%d %s", rec.Code, rec.Body)
 	}
-	if v := h.verdict("deploy-id=v2&canary=demo/shop"); v.State != Waiting || v.Canary.Name != "shop" {
+	if v := h.verdict("deploy-id=v2&canary=shop/cart"); v.State != Waiting || *v.Canary != cart {
 		t.Errorf("got %+v", v)
 	}
 	if v := h.verdict("deploy-id=v2&canary=demo/podinfo"); v.State != UnderWay {
@@ -160,7 +158,7 @@ func TestEventsOfARollout(t *testing.T) {
 	}
 	again := listen(t, server, path, first.id) // it knows all of that
 	h.weight(10)
-	h.pass(1)
+	h.passes(1)
 	for _, l := range []*listener{l, again} {
 		if second, ok := l.next(); !ok || second.id == first.id || !strings.Contains(second.data, `"weight":10`) {
 			t.Fatalf("got %+v %v", second, ok)

@@ -23,8 +23,6 @@ type Desk interface {
 	List(ctx context.Context, canary string, limit int) ([]rollout.Rollout, error)
 	Get(ctx context.Context, id string) (rollout.Rollout, error)
 	Ticks(ctx context.Context, id string) ([]rollout.JudgedTick, error)
-	// Find returns what q chooses, newest first, and how many there are without its limit.
-	Find(ctx context.Context, q rollout.Query) (page []rollout.Brief, total int, err error)
 	Policy(ctx context.Context, digest string) ([]byte, error)
 	// Entries are the ledger's after seq, at most limit, in their order.
 	Entries(ctx context.Context, after int64, limit int) ([]rollout.Entry, error)
