@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"runtime"
 
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/store"
 )
@@ -14,6 +15,9 @@ type databaseFlags struct {
 	Database     string `env:"GATEKEEPER_DATABASE" placeholder:"DSN" help:"PostgreSQL database of the ledger (postgres://… or keywords); a SQLite file in the data folder without it."`
 	DatabaseFile string `env:"GATEKEEPER_DATABASE_FILE" type:"existingfile" help:"File with that DSN."`
 }
+
+// judge is this gatekeeper as one that judges: by other versions, or on another processor, a verdict may be another one.
+func judge() string { return version + "/" + runtime.GOARCH }
 
 // ledger opens the database for the replica that leads: from now on no other one writes.
 func (f databaseFlags) ledger(ctx context.Context, data string) (*store.Store, error) {

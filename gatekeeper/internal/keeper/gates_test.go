@@ -27,6 +27,7 @@ func (h *house) waits() {
 
 func (h *house) decide(kind rollout.DecisionKind) {
 	h.t.Helper()
+	h.now = h.now.Add(time.Millisecond) // after the last evaluation, and before the next
 	if _, err := h.keeper.Decide(h.t.Context(), h.newest().ID, keeper.AnyVersion, rollout.Decision{Kind: kind, By: "ann", Why: "seen"}); err != nil {
 		h.t.Fatal(err)
 	}

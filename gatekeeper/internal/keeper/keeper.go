@@ -76,6 +76,7 @@ type Config struct {
 	Policies policy.Set
 	Metrics  *Metrics
 	Log      *slog.Logger
+	Version  string           // of the gatekeeper, with its architecture; written into what it judges
 	Now      func() time.Time // never steps: what is measured, and in which order, goes by it
 	Wall     func() time.Time // steps when it is set right: freezes go by it
 	Brake    Brake            // nil: the gatekeeper may not brake, whatever a policy says
@@ -166,6 +167,9 @@ func New(ctx context.Context, cfg Config) (*Keeper, error) {
 			k.end(older, rollout.Superseded, older.rollout.Phase) // its end was on its way to the disk
 		}
 		taken := &run{rollout: r, rules: rules, book: books[i], ahead: ahead(now, r.Moment())}
+		if !slices.Contains(r.JudgedBy, cfg.Version) {
+			taken.rollout.JudgedBy = append(taken.rollout.JudgedBy, cfg.Version)
+		}
 		taken.rollout.Note(now.Add(taken.ahead), "gatekeeper", "gatekeeper restarted and took the rollout up again")
 		k.runs[r.ID] = taken
 		cfg.Log.Info("rollout taken up again", "rollout", r.ID, "requests", r.Latest.Canary.Total())
@@ -303,7 +307,7 @@ func (k *Keeper) begin(c rollout.Canary, supersedes bool, now time.Time) {
 	now = now.Add(ahead)
 	r := &run{ahead: ahead, rollout: rollout.New(c, now), rules: k.cfg.Policies.For(c.Policy), book: rollout.Book{}, interval: c.Interval}
 	_, r.rollout.PolicyDigest, _ = r.rules.Document() // it was kept when the keeper began
-	r.rollout.AwaitsReset, r.rollout.Supersedes = supersedes, supersedes
+	r.rollout.AwaitsReset, r.rollout.Supersedes, r.rollout.JudgedBy = supersedes, supersedes, []string{k.cfg.Version}
 	if _, known := k.cfg.Policies[c.Policy]; !known {
 		r.rollout.Note(now, "gatekeeper", fmt.Sprintf("there is no policy %q, the rollout is judged by the default policy", c.Policy))
 		k.cfg.Log.Warn("unknown policy, default is used", "rollout", r.rollout.ID, "policy", c.Policy)

@@ -1,6 +1,8 @@
 package keeper_test
 
 import (
+	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,6 +20,7 @@ import (
 
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/count"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/keeper"
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/ledger"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/policy"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/rollout"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/store"
@@ -79,6 +82,7 @@ func (h *house) open() {
 		h.t.Fatal(err)
 	}
 	h.t.Cleanup(func() { _ = h.store.Close() })
+	h.t.Cleanup(h.verifies)
 	lab := policy.Default()
 	lab.Name, lab.Bake = "lab", policy.Bake{First: 20 * time.Second, Step: 10 * time.Second}
 	if h.lab != nil {
@@ -97,6 +101,24 @@ func (h *house) open() {
 	h.keeper, err = keeper.New(h.t.Context(), config)
 	if err != nil {
 		h.t.Fatal(err)
+	}
+}
+
+// verifies fails when the ledger of a house, at the end of its test, does not fit together.
+func (h *house) verifies() {
+	file := &bytes.Buffer{}
+	if err := h.store.WriteLedger(context.Background(), file); err != nil {
+		return // the test closed it
+	}
+	v := ledger.NewVerifier("")
+	for line, err := range ledger.Read(file) {
+		if err = errors.Join(err, v.Take(line)); err != nil {
+			h.t.Errorf("the ledger: %v", err)
+			return
+		}
+	}
+	if sum, err := v.Close(); err != nil || len(sum.Notes) > 0 {
+		h.t.Errorf("the ledger: %v %v", sum.Notes, err)
 	}
 }
 
@@ -403,15 +425,11 @@ func TestAKillBetweenTheSavesOfASupersede(t *testing.T) {
 	h := newHouse(t)
 	h.release("v2")
 	h.pass(3, 0, 0)
-	before := h.newest() // v2, still open
 	h.release("v3")
-	h.pass(3, 0, 0)
-	ended, err := h.store.Get(t.Context(), before.ID)
-	if err != nil {
-		t.Fatal(err)
-	}
-	before.Tape = ended.Tape                                                                                 // its ticks are there
-	if err := h.store.Save(t.Context(), rollout.Change{Rollout: before, Book: rollout.Book{}}); err != nil { // as if v2's end had not reached the disk
+	h.now = h.now.Add(time.Second)
+	newer := rollout.New(h.cluster.canary, h.now)
+	newer.PolicyDigest = h.newest().PolicyDigest
+	if err := h.store.Save(t.Context(), rollout.Change{Rollout: newer, Book: rollout.Book{}}); err != nil { // v3's begin was saved with a decision about it, before v2's end
 		t.Fatal(err)
 	}
 	h.restart()
@@ -502,5 +520,26 @@ func TestHealthy(t *testing.T) {
 	h.now = h.now.Add(11 * time.Second)
 	if err := h.keeper.Healthy(10 * time.Second); err == nil {
 		t.Error("healthy though the evaluator stands still")
+	}
+}
+
+// Flagger sets the weight back within seconds and climbs anew: the verdicts of the newer rollout must come out of its own
+// ticks again, which is what the ledger's check at the end of each test asks.
+func TestASupersedingRolloutIsJudgedAgainFromItsTicks(t *testing.T) {
+	h := newHouse(t)
+	h.release("v2")
+	h.weight(30)
+	h.pass(5, 20, 0)
+	h.release("v3")
+	h.weight(30)
+	h.pass(3, 20, 0)
+	h.weight(0)
+	h.pass(3, 0, 0)
+	h.weight(10)
+	h.pass(5, 20, 0)
+	h.set(func(c *rollout.Canary) { c.Phase, c.Weight, c.Pods = rollout.Succeeded, 0, nil })
+	h.pass(2, 0, 0)
+	if r := h.newest(); r.Result != rollout.Promoted || len(r.Steps) != 1 {
+		t.Errorf("got %s with %+v", r.Result, r.Steps)
 	}
 }

@@ -60,3 +60,15 @@ type Account struct {
 	Rollout Rollout         `json:"rollout"` // its Tape says which ticks belong to it
 	Rules   json.RawMessage `json:"rules"`   // policy.Rules by which it was judged
 }
+
+// Pruned is the body of an entry that says whose ticks were deleted.
+type Pruned struct {
+	Before   time.Time       `json:"before"` // rollouts that ended before
+	Rollouts []PrunedRollout `json:"rollouts"`
+}
+
+// PrunedRollout is one rollout without its ticks; its Account stays.
+type PrunedRollout struct {
+	ID    string `json:"id"`
+	Ticks int    `json:"ticks"` // that it had
+}

@@ -344,6 +344,8 @@ type Rollout struct {
 	// Version grows with each decision: one that was made in sight of an older version is refused.
 	Version int  `json:"version"`
 	Tape    Tape `json:"tape"` // its recorded ticks
+	// JudgedBy are the gatekeepers that judged it, by version and processor architecture: another one may judge otherwise.
+	JudgedBy []string `json:"judgedBy,omitempty"`
 	// Unseen says that it began and ended while no gatekeeper looked, and was found afterwards: nothing was judged.
 	Unseen bool `json:"unseen,omitempty"`
 	// FailedAt is when the verdict became fail; it stays so.

@@ -118,6 +118,7 @@ func adopt(ctx context.Context, tx *sql.Tx) error {
 		return fmt.Errorf("read rollouts: %w", err)
 	}
 	for i := range all {
+		all[i].Rollout.JudgedBy = []string{"before the ledger"}
 		ticks, err := ticksOf(ctx, tx, all[i].Rollout.ID)
 		if err != nil {
 			return err

@@ -17,7 +17,8 @@ var ErrNotLeader = errors.New("another replica leads, this one may only read")
 
 // Store is one database. Safe for concurrent use; one writer is let in at a time, in all replicas together.
 type Store struct {
-	db *sql.DB
+	db   *sql.DB
+	lite bool // SQLite: one connection, and nobody else has the file
 
 	writing sync.Mutex // held during a write; guards term
 	term    int64      // 0: never led
@@ -34,7 +35,7 @@ func Open(ctx context.Context, dsn string) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{db: db}
+	s := &Store{db: db, lite: lite}
 	if lite {
 		err = sound(ctx, db)
 	}

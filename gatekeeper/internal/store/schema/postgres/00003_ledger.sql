@@ -36,7 +36,8 @@ CREATE TABLE rollouts (
 	search      TEXT NOT NULL, -- in lower case
 	brief       TEXT NOT NULL,
 	tape_ticks  BIGINT NOT NULL,
-	tape_digest TEXT NOT NULL
+	tape_digest TEXT NOT NULL,
+	adopted     INTEGER NOT NULL DEFAULT 0 -- 1: closed before there was a ledger
 );
 CREATE INDEX rollouts_by_canary ON rollouts (canary, started_at);
 CREATE INDEX rollouts_open ON rollouts (reported) WHERE reported = 0;

@@ -43,6 +43,8 @@ ALTER TABLE rollouts ADD COLUMN search TEXT NOT NULL DEFAULT ''; -- in lower cas
 ALTER TABLE rollouts ADD COLUMN brief TEXT NOT NULL DEFAULT '{}';
 ALTER TABLE rollouts ADD COLUMN tape_ticks INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE rollouts ADD COLUMN tape_digest TEXT NOT NULL DEFAULT '';
+ALTER TABLE rollouts ADD COLUMN adopted INTEGER NOT NULL DEFAULT 0; -- 1: closed before there was a ledger
+UPDATE rollouts SET adopted = reported;
 CREATE INDEX rollouts_by_time ON rollouts (started_at DESC, id);
 CREATE INDEX rollouts_by_deploy_id ON rollouts (deploy_id, started_at);
 
