@@ -21,7 +21,7 @@ var rooms = map[string][]string{
 	"simulate":   {"rollout", "policy"},
 	"policyfile": {"rollout", "policy", "sinks"},
 	"sinks":      {"rollout", "policy"},
-	"report":     {"rollout", "policy"},
+	"report":     {"rollout", "policy", "evidence"},
 	"chart":      {"evidence", "policy"},
 	"archive":    {"rollout", "policy", "report", "chart"},
 	"keeper":     {"rollout", "policy"},
@@ -52,7 +52,7 @@ var pure = map[string][]string{
 		"gonum.org/v1/plot", "gonum.org/v1/plot/font", "gonum.org/v1/plot/text", "gonum.org/v1/plot/vg", "gonum.org/v1/plot/vg/draw", "gonum.org/v1/plot/vg/vgsvg",
 	},
 	"ledger": {"bufio", "bytes", "crypto/sha256", "encoding/hex", "encoding/json", "errors", "fmt", "io", "iter", "maps", "slices", "strings", "time"},
-	"report": {"cmp", "errors", "fmt", "io", "slices", "strconv", "strings", "text/template", "time"},
+	"report": {"cmp", "fmt", "io", "math", "net/url", "strconv", "strings", "text/template", "time", "unicode"},
 }
 
 // only says which rooms alone may import what begins so.

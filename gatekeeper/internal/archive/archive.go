@@ -1,7 +1,8 @@
-// Package archive makes files of what the ledger says: deployment_report.md, and a sidecar of each rollout that has ended.
+// Package archive makes files of what the ledger says: deployment_report.md, and a sidecar and a chart of each rollout that has ended.
 package archive
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/chart"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/policy"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/report"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/rollout"
@@ -180,7 +182,7 @@ func (a *Archive) file(ctx context.Context, entries []rollout.Entry) error {
 	return addTo(filepath.Join(a.folder, "deployment_report.md"), texts)
 }
 
-// own makes the sidecar of one rollout, and gives its entry.
+// own makes sidecar and chart of one rollout, and gives its entry.
 func (a *Archive) own(tape policy.Tape) (string, error) {
 	sidecar, err := json.Marshal(tape)
 	if err != nil {
@@ -190,8 +192,19 @@ func (a *Archive) own(tape policy.Tape) (string, error) {
 	if err := write(name+".json", append(sidecar, '\n')); err != nil {
 		return "", err
 	}
+	link, picture := "", &bytes.Buffer{}
+	switch err := chart.Draw(picture, tape, chart.Options{}); {
+	case errors.Is(err, chart.ErrNothing): // no traffic, or the ticks were pruned before a new folder got its files
+	case err != nil:
+		return "", err
+	default:
+		if err := write(name+".svg", picture.Bytes()); err != nil {
+			return "", err
+		}
+		link = rollouts + "/" + filepath.Base(name) + ".svg"
+	}
 	text := &strings.Builder{}
-	if err := report.Write(text, tape); err != nil {
+	if err := report.Write(text, tape, link); err != nil {
 		return "", err
 	}
 	return text.String(), nil

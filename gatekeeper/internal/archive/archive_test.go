@@ -120,6 +120,12 @@ func TestEveryClosedRolloutIsFiledOnce(t *testing.T) {
 		}
 		everyEntryOnce(t, folder, ids)
 	}
+	if text := read(t, folder, "deployment_report.md"); !strings.Contains(text, "](rollouts/"+ids[0]+".svg)") {
+		t.Error("the report shows no chart")
+	}
+	if picture := read(t, folder, rollouts, ids[0]+".svg"); !strings.HasPrefix(picture, "<svg ") {
+		t.Errorf("the chart begins with %.40q", picture)
+	}
 	entries, err := memory.Entries(t.Context(), 1, 1)
 	if err != nil {
 		t.Fatal(err)
@@ -144,7 +150,11 @@ func TestEveryCrashPointLeadsToTheSameFiles(t *testing.T) {
 	if err := in(t, whole, memory).File(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	names := []string{filepath.Join(rollouts, ids[0]+".json"), filepath.Join(rollouts, ids[1]+".json"), "deployment_report.md", filepath.Join(rollouts, "filed.json")}
+	var names []string
+	for _, id := range ids {
+		names = append(names, filepath.Join(rollouts, id+".json"), filepath.Join(rollouts, id+".svg"))
+	}
+	names = append(names, "deployment_report.md", filepath.Join(rollouts, "filed.json"))
 	for crash := range len(names) + 1 {
 		folder := t.TempDir()
 		if err := os.Mkdir(filepath.Join(folder, rollouts), 0o755); err != nil {

@@ -404,6 +404,7 @@ func (k *Keeper) apply(measured []measurement) ([]*run, error) {
 		policy.Advance(r.rules, &r.rollout, m.tick)
 		if !open {
 			if final(r.rollout, m) {
+				r.rollout.Budget = k.left(r.rollout.Canary)
 				errs = append(errs, r.close(m.tick.At))
 			}
 			continue

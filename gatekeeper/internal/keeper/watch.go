@@ -140,8 +140,17 @@ const budgetEvery = time.Minute
 // budget is the last answer about one service.
 type budget struct {
 	at      time.Time
-	left    policy.BudgetLeft
+	left    rollout.BudgetLeft
 	trouble string
+}
+
+// left is what was last answered about a service's budget; nil: nothing. The caller holds mu.
+func (k *Keeper) left(key rollout.Key) *rollout.BudgetLeft {
+	got, ok := k.budgets[key]
+	if !ok || got.trouble != "" {
+		return nil
+	}
+	return &got.left
 }
 
 // WatchBudgets asks for what is left of error budgets, one service after the other, until ctx ends. It has a rhythm of its
@@ -169,7 +178,7 @@ func (k *Keeper) AskBudget(ctx context.Context) {
 	got := budget{at: now, trouble: "the gatekeeper has no Prometheus to ask: give it --prometheus"}
 	if k.cfg.Budget != nil {
 		requests, bad, err := k.cfg.Budget(ctx, canary, rules.Budget.Window, rules.SLO.IsGood)
-		got = budget{at: now, left: policy.BudgetLeft{Requests: requests, Bad: bad, At: now}}
+		got = budget{at: now, left: rollout.BudgetLeft{Requests: requests, Bad: bad, At: now}}
 		if err != nil {
 			got.trouble = err.Error()
 		}

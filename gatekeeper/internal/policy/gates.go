@@ -50,12 +50,12 @@ type Gate struct {
 
 // Surroundings are what the gates look at beside the rollout itself.
 type Surroundings struct {
-	Others        []rollout.Rollout // all open ones of other Canaries
-	Canaries      []rollout.Canary  // all
-	Policies      Set               // of the others: what they wait for
-	Alerts        []Alert           // that fire now
-	Budget        *BudgetLeft       // nil: not known
-	BudgetTrouble string            // why it is not
+	Others        []rollout.Rollout   // all open ones of other Canaries
+	Canaries      []rollout.Canary    // all
+	Policies      Set                 // of the others: what they wait for
+	Alerts        []Alert             // that fire now
+	Budget        *rollout.BudgetLeft // nil: not known
+	BudgetTrouble string              // why it is not
 	// Clocks are what the wall's clock may show: more than one for a while after it was set, and a freeze must be over by
 	// each. Empty: now.
 	Clocks []time.Time
@@ -75,12 +75,6 @@ type Alert struct {
 	Summary string
 	Since   time.Time
 	Until   time.Time
-}
-
-// BudgetLeft is what the service answered in the budget's window, as of At.
-type BudgetLeft struct {
-	Requests, Bad float64
-	At            time.Time
 }
 
 // Others reports whether the gates look at other rollouts.

@@ -60,7 +60,7 @@ func TestGates(t *testing.T) {
 		return Rules{SLO: SLO{Objective: 99}, Budget: &Budget{Window: 30 * day, MinRemaining: least, PerRollout: most}}
 	}
 	budget := func(requests, bad float64, ago time.Duration) Surroundings {
-		return Surroundings{Budget: &BudgetLeft{requests, bad, noon.Add(-ago)}}
+		return Surroundings{Budget: &rollout.BudgetLeft{Requests: requests, Bad: bad, At: noon.Add(-ago)}}
 	}
 	canary := func(name string, phase rollout.Phase) rollout.Canary {
 		return rollout.Canary{Key: rollout.Key{Namespace: "prod", Name: name}, Phase: phase}
@@ -227,7 +227,7 @@ func TestClosedGatesComeFirst(t *testing.T) {
 	rules, s := all()
 	s.Alerts, s.Others = nil, nil
 	s.Canaries = []rollout.Canary{{Key: rollout.Key{Namespace: "prod", Name: "a"}}}
-	s.Budget = &BudgetLeft{Requests: 1000, At: noon}
+	s.Budget = &rollout.BudgetLeft{Requests: 1000, At: noon}
 	var got []string
 	for _, g := range Gates(rules, waiting("me", 10), s, noon) {
 		got = append(got, fmt.Sprintf("%s %v", g.Kind, g.Open))
@@ -317,7 +317,7 @@ func TestGatesAreTotal(t *testing.T) {
 		others, set := crowd(t)
 		s := Surroundings{Others: others, Policies: set, Alerts: []Alert{{}}}
 		if rapid.Bool().Draw(t, "known") {
-			s.Budget = &BudgetLeft{rapid.Float64().Draw(t, "requests"), rapid.Float64().Draw(t, "bad"), noon}
+			s.Budget = &rollout.BudgetLeft{Requests: rapid.Float64().Draw(t, "requests"), Bad: rapid.Float64().Draw(t, "bad"), At: noon}
 		}
 		r := rollout.Rollout{Revision: rollout.Revision{Change: word.Draw(t, "change")}, Decisions: []rollout.Decision{{}}}
 		for _, stage := range []Stage{StageStart, StageIncrease, StagePromotion, "x"} {

@@ -28,7 +28,7 @@ func rolledBack() rollout.Rollout {
 
 func TestEntry(t *testing.T) {
 	text := &strings.Builder{}
-	if err := Write(text, policy.Tape{Rollout: rolledBack(), Rules: policy.Default()}); err != nil {
+	if err := Write(text, policy.Tape{Rollout: rolledBack(), Rules: policy.Default()}, ""); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
@@ -38,7 +38,7 @@ func TestEntry(t *testing.T) {
 		"| verdict | fail, 03:04:46.678 |",
 		"| canary | 3.0.0 | new | 3001 | 2999 | 2 | 99.93 |", // 99.9333… cut, not rounded up
 		"| primary | 2.0.0 | old | 27100 | 27100 | 0 | 100.00 |",
-		"| 10 % | 03:04:15.678 | 35s | 3001 | 2999 | 2 | 99.93 | 27100 | 27100 | 0 | 100.00 |",
+		"| 10 % | 03:04:15.678 | 35s | 3001 | 2 | 99.93 |",
 		"- error-rate: 61 of 300 \\| requests &lt;failed&gt;\n",
 		"| 03:04:50.678 | gatekeeper | canary weight is 0 % |",
 	} {
@@ -55,7 +55,7 @@ func TestEntryOfARolloutUnderWay(t *testing.T) {
 	r := rolledBack()
 	r.Result, r.Steps[0].To = "", time.Time{}
 	text := &strings.Builder{}
-	if err := Write(text, policy.Tape{Rollout: r, Rules: policy.Default()}); err != nil {
+	if err := Write(text, policy.Tape{Rollout: r, Rules: policy.Default()}, ""); err != nil {
 		t.Fatal(err)
 	}
 	if !strings.Contains(text.String(), "## under way: demo/podinfo") || !strings.Contains(text.String(), "| under way | 3001 |") {
@@ -63,29 +63,70 @@ func TestEntryOfARolloutUnderWay(t *testing.T) {
 	}
 }
 
-func TestOneBadResponseNeverReadsAsPerfect(t *testing.T) {
-	if got := counts(rollout.Counts{Good: 9_999_999, Bad: 1}); got != "10000000 | 9999999 | 1 | 99.99" {
-		t.Error(got)
+func TestFigures(t *testing.T) {
+	d := data{Rollout: &rollout.Rollout{}, Rules: policy.Default()}
+	for _, c := range []struct {
+		counts rollout.Counts
+		want   string
+	}{
+		{rollout.Counts{}, "0 | 0 | 0 | – | –"},
+		{rollout.Counts{Good: 9_999_999, Bad: 1}, "10000000 | 9999999 | 1 | 99.99 | 99.99 to 100.00"}, // one bad response never reads as 100 %
+		{rollout.Counts{Good: 1}, "1 | 1 | 0 | 100.00 | 0.00 to 100.00"},
+		{rollout.Counts{Good: 1000}, "1000 | 1000 | 0 | 100.00 | 99.54 to 100.00"},
+		{rollout.Counts{Good: 700, Bad: 300}, "1000 | 700 | 300 | 70.00 | 64.98 to 75.48"},
+		{rollout.Counts{Bad: 5}, "5 | 0 | 5 | 0.00 | 0.00 to 58.59"},
+	} {
+		if got := d.All(c.counts); got != c.want {
+			t.Errorf("%+v: %s, want %s", c.counts, got, c.want)
+		}
 	}
-	if got := counts(rollout.Counts{}); got != "0 | 0 | 0 | –" {
+}
+
+func TestPercentilesOfLatency(t *testing.T) {
+	bounds := []float64{.1, .2, .4}
+	for _, c := range []struct {
+		counts                []uint64
+		half, p95, ninetyNine string
+	}{
+		{[]uint64{0, 0, 0, 0}, "–", "–", "–"},
+		{[]uint64{100, 100, 100, 100}, "50ms", "95ms", "99ms"},
+		{[]uint64{0, 100, 100, 100}, "150ms", "195ms", "199ms"},
+		{[]uint64{50, 94, 98, 100}, "100ms", "250ms", "over 0.4 s"},
+		{[]uint64{1, 2}, "–", "–", "–"}, // counts of other buckets
+	} {
+		for share, want := range map[float64]string{.5: c.half, .95: c.p95, .99: c.ninetyNine} {
+			if got := within(bounds, c.counts, share); got != want {
+				t.Errorf("%v of %v: %s, want %s", share, c.counts, got, want)
+			}
+		}
+	}
+}
+
+func TestSpentBudget(t *testing.T) {
+	r := rolledBack()
+	rules := policy.Default()
+	// 2 of 3001 bad; of 3001 + 27100 responses the objective of 99.5 % allows 150.5.
+	if got, want := (data{Rollout: &r, Rules: rules}).Spent(), "the canary's 2 bad responses are 1.33 % of the 150.5 that the objective allows in the 30101 of both versions in this time"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	rules.Budget = &policy.Budget{Window: 24 * time.Hour}
+	r.Budget = &rollout.BudgetLeft{Requests: 1_000_000, Bad: 1_000}
+	if got, want := (data{Rollout: &r, Rules: rules}).Spent(), "the canary's 2 bad responses are 0.04 % of the budget of 24h0m0s; 80.00 % of it was left in the end"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	if got := (data{Rollout: &rollout.Rollout{}, Rules: rules}).Spent(); got != "nothing was served" {
 		t.Error(got)
 	}
 }
 
-func TestNamesOfOthersDoNoHarm(t *testing.T) {
+func TestLeadTime(t *testing.T) {
 	r := rolledBack()
-	r.Revision.DeployID = "x |\n<script>alert(1)</script> [a](javascript:b) `c` **d**"
-	r.Note(start, "flagger", "line\r\n| forged | row |\n## forged heading")
-	text := &strings.Builder{}
-	if err := Write(text, policy.Tape{Rollout: r, Rules: policy.Default()}); err != nil {
-		t.Fatal(err)
+	r.Revision.CommittedAt = start.Add(-90 * time.Minute)
+	if got := (data{Rollout: &r}).LeadTime(); got != "" {
+		t.Errorf("of what was rolled back: %s", got)
 	}
-	for _, harm := range []string{"<script", " [a]", "\n| forged", "\n## forged", " **d**"} {
-		if strings.Contains(text.String(), harm) {
-			t.Errorf("entry contains %q", harm)
-		}
-	}
-	if strings.Contains(Mark("a --> <b"), "a --> <b") {
-		t.Error("an id can end the mark")
+	r.Result = rollout.Promoted
+	if got := (data{Rollout: &r}).LeadTime(); got != "1h30m46s from the commit (2026-01-02 01:34 UTC) to the promotion" {
+		t.Error(got)
 	}
 }

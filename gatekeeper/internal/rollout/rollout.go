@@ -286,6 +286,13 @@ func (r *Rollout) Brief() Brief {
 	return b
 }
 
+// BudgetLeft is what the service answered in the window of its policy's error budget, as of At.
+type BudgetLeft struct {
+	Requests float64   `json:"requests"`
+	Bad      float64   `json:"bad"`
+	At       time.Time `json:"at"`
+}
+
 // Result is how a Rollout ended; "" while it runs.
 type Result string
 
@@ -348,6 +355,8 @@ type Rollout struct {
 	JudgedBy []string `json:"judgedBy,omitempty"`
 	// Unseen says that it began and ended while no gatekeeper looked, and was found afterwards: nothing was judged.
 	Unseen bool `json:"unseen,omitempty"`
+	// Budget is what was known of the service's error budget when the entry was closed; nil: nothing, or the policy has none.
+	Budget *BudgetLeft `json:"budget,omitempty"`
 	// FailedAt is when the verdict became fail; it stays so.
 	FailedAt time.Time `json:"failedAt,omitzero"`
 	Timeline []Event   `json:"timeline"`

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"net/http"
+	"net/url"
 
 	"github.com/gin-gonic/gin"
 
@@ -29,11 +30,20 @@ func (d door) entry(c *gin.Context) {
 		return
 	}
 	text := &bytes.Buffer{}
-	if err := report.Write(text, tape); err != nil {
+	if err := report.Write(text, tape, chartAt("chart.svg", tape)); err != nil {
 		d.refuse(c, err)
 		return
 	}
 	c.Data(http.StatusOK, markdown, text.Bytes())
+}
+
+// chartAt is the address of a rollout's chart beside its report, "" when there is none to be drawn. It is relative, so it
+// holds behind a proxy's path too.
+func chartAt(address string, tape policy.Tape) string {
+	if tape.Rollout.FirstTrafficAt.IsZero() || tape.Rollout.Tape.Ticks == 0 {
+		return ""
+	}
+	return address
 }
 
 // report is the whole one, page by page.
@@ -87,7 +97,7 @@ func (d door) pageOfReport(ctx context.Context, after int64) (text []byte, last 
 			continue
 		}
 		page.WriteByte('\n')
-		if err := report.Write(page, tape); err != nil {
+		if err := report.Write(page, tape, chartAt("api/v1/rollouts/"+url.PathEscape(tape.Rollout.ID)+"/chart.svg", tape)); err != nil {
 			return nil, 0, err
 		}
 	}

@@ -48,10 +48,10 @@ func Parse(text string) ([]Entry, error) {
 	return entries, nil
 }
 
-// row takes in a line if it is `| canary | tag | revision | requests | good | bad | good % |`, or primary's.
+// row takes in a line if it is `| canary | tag | revision | requests | good | bad | good % | interval |`, or primary's.
 func (e *Entry) row(line string) error {
 	cells := strings.Split(strings.TrimSpace(line), "|")
-	if len(cells) != 9 || cells[0] != "" || cells[8] != "" {
+	if len(cells) != 10 || cells[0] != "" || cells[9] != "" {
 		return nil
 	}
 	for i := range cells {

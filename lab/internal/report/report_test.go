@@ -12,18 +12,18 @@ const two = `# Deployment report
 <!-- rollout demo-podinfo-abc-1 -->
 ## promoted
 
-| version | image | revision | requests | good | not good | good % |
-|---|---|---|---:|---:|---:|---:|
-| canary | 2.0.0 | abc | 1200 | 1200 | 0 | 100.00 |
-| primary | 1.0.0 | def | 800 | 799 | 1 | 99.87 |
+| version | image | revision | requests | good | not good | good % | 95 % |
+|---|---|---|---:|---:|---:|---:|---:|
+| canary | 2.0.0 | abc | 1200 | 1200 | 0 | 100.00 | 99.00 to 100.00 |
+| primary | 1.0.0 | def | 800 | 799 | 1 | 99.87 | 99.00 to 100.00 |
 
 | canary weight | from | for | requests | good | not good | good % |
 |---|---|---|---|---|---|---|
 | 10 % | 10:00 | 20s | 100 | 100 | 0 | 100.00 |
 
 <!-- rollout demo-podinfo-ghi-2 -->
-| canary | 3.0.0 | ghi | 60 | 48 | 12 | 80.00 |
-| primary | 2.0.0 | abc | 500 | 500 | 0 | 100.00 |
+| canary | 3.0.0 | ghi | 60 | 48 | 12 | 80.00 | 99.00 to 100.00 |
+| primary | 2.0.0 | abc | 500 | 500 | 0 | 100.00 | 99.00 to 100.00 |
 `
 
 func TestParse(t *testing.T) {
@@ -57,8 +57,8 @@ func TestParseOddReports(t *testing.T) {
 		"an entry without rows is still an entry":    {text: "<!-- rollout a -->\n", entries: 1},
 		"the same id twice gives two entries":        {text: "<!-- rollout a -->\n<!-- rollout a -->\n", entries: 2},
 		"a mark without its end is an error":         {text: "<!-- rollout a\n", fail: "no end of its mark"},
-		"a number that is none is an error":          {text: "<!-- rollout a -->\n| canary | 1 | x | many | 1 | 0 | 1 |\n", fail: "row of canary"},
-		"two rows of one version are an error":       {text: "<!-- rollout a -->\n| canary | 1 | x | 1 | 1 | 0 | 1 |\n| canary | 1 | x | 1 | 1 | 0 | 1 |\n", fail: "two rows"},
+		"a number that is none is an error":          {text: "<!-- rollout a -->\n| canary | 1 | x | many | 1 | 0 | 1 | 99.00 to 100.00 |\n", fail: "row of canary"},
+		"two rows of one version are an error":       {text: "<!-- rollout a -->\n| canary | 1 | x | 1 | 1 | 0 | 1 | 99.00 to 100.00 |\n| canary | 1 | x | 1 | 1 | 0 | 1 | 99.00 to 100.00 |\n", fail: "two rows"},
 		"a table of another width is not looked at":  {text: "<!-- rollout a -->\n| canary | yes |\n", entries: 1},
 		"text with the word canary is not looked at": {text: "<!-- rollout a -->\ncanary | primary\n", entries: 1},
 	} {
