@@ -16,6 +16,11 @@ type accessFlags struct {
 	AlertsTokenFile   string        `env:"GATEKEEPER_ALERTS_TOKEN_FILE" type:"existingfile" help:"File with that token."`
 	AlertTime         time.Duration `default:"5h" env:"GATEKEEPER_ALERT_TIME" help:"How long an alert counts as firing without being told again: longer than Alertmanager's repeat_interval."`
 	TokensFile        string        `env:"GATEKEEPER_TOKENS_FILE" type:"existingfile" help:"File of bearer tokens, a line for each: role (viewer, operator, ci, alerts), name, token. Read again when it changes."`
+	OIDCIssuer        string        `name:"oidc-issuer" default:"https://token.actions.githubusercontent.com" env:"GATEKEEPER_OIDC_ISSUER" help:"Who signs the tokens of pipelines; GitHub Actions."`
+	OIDCAudience      string        `name:"oidc-audience" env:"GATEKEEPER_OIDC_AUDIENCE" help:"Audience of the tokens that pipelines may come with, for the role ci; none may without one."`
+	OIDCRepositories  []string      `name:"oidc-repositories" env:"GATEKEEPER_OIDC_REPOSITORIES" help:"Repositories whose pipelines may come: owner/name, * for any characters."`
+	OIDCSubjects      []string      `name:"oidc-subjects" env:"GATEKEEPER_OIDC_SUBJECTS" help:"Subjects (sub) of tokens that may come, such as repo:acme/shop:ref:refs/heads/main; beside the repositories, if there are any."`
+	OIDCEnvironments  []string      `name:"oidc-environments" env:"GATEKEEPER_OIDC_ENVIRONMENTS" help:"Deployment environments whose jobs may come, of those repositories and subjects."`
 	Anonymous         string        `default:"viewer" enum:"viewer,none" env:"GATEKEEPER_ANONYMOUS" help:"What may be done without a token: viewer, everything is read; none, nothing."`
 }
 
@@ -33,5 +38,15 @@ func (f accessFlags) access(now func() time.Time, log *slog.Logger) (web.Access,
 		{Role: web.Operator, Name: "operator", Secret: operator},
 		{Role: web.Alerts, Name: "alertmanager", Secret: alerts},
 	}, f.TokensFile, now, log)
-	return web.Access{Anonymous: web.Role(f.Anonymous), Tokens: tokens}, err
+	if err != nil {
+		return web.Access{}, err
+	}
+	a := web.Access{Anonymous: web.Role(f.Anonymous), Tokens: tokens}
+	if f.OIDCAudience == "" && len(f.OIDCRepositories)+len(f.OIDCSubjects)+len(f.OIDCEnvironments) == 0 {
+		return a, nil
+	}
+	a.Pipelines, err = web.NewPipelines(web.PipelineRules{
+		Issuer: f.OIDCIssuer, Audience: f.OIDCAudience, Repositories: f.OIDCRepositories, Subjects: f.OIDCSubjects, Environments: f.OIDCEnvironments,
+	}, now)
+	return a, err
 }

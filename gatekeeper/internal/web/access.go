@@ -200,6 +200,7 @@ type Access struct {
 	// Anonymous is the role of whoever sends no credentials: Viewer or None.
 	Anonymous Role
 	Tokens    *Tokens
+	Pipelines *Pipelines // nil: pipelines have no tokens of their own
 }
 
 // identify finds out who sent a request by credentials of one kind; ok is false when it has none, or none that hold.
@@ -208,12 +209,19 @@ type identify func(r *http.Request) (who identity, ok bool)
 // errCredentials is returned for credentials that do not hold.
 var errCredentials = errors.New("this bearer token is not known here")
 
-// bearer is who has a bearer token, or errCredentials.
-func (d door) bearer(secret string) (identity, error) {
+// bearer is who has a bearer token, or errCredentials, with the reason for a pipeline's.
+func (d door) bearer(ctx context.Context, secret string) (identity, error) {
 	if who, ok := d.cfg.Access.Tokens.who(keyOf(secret)); ok {
 		return who, nil
 	}
-	return identity{}, errCredentials
+	if d.cfg.Access.Pipelines == nil || !looksSigned(secret) {
+		return identity{}, errCredentials
+	}
+	who, err := d.cfg.Access.Pipelines.who(ctx, secret)
+	if err != nil {
+		return identity{}, fmt.Errorf("%w: %w", errCredentials, err)
+	}
+	return who, nil
 }
 
 // identified is who sent r. Credentials that do not hold are an error: falling back to anonymous would hide a mistake.
@@ -223,7 +231,7 @@ func (d door) identified(r *http.Request) (identity, error) {
 		if !strings.EqualFold(scheme, "Bearer") {
 			return identity{}, errCredentials
 		}
-		return d.bearer(secret)
+		return d.bearer(r.Context(), secret)
 	}
 	for _, by := range d.identifiers {
 		if who, ok := by(r); ok {
@@ -252,7 +260,7 @@ func (d door) enter(needed Role) gin.HandlerFunc {
 		who, err := d.identified(c.Request)
 		switch {
 		case err != nil:
-			d.cfg.Log.Warn("request with credentials that do not hold refused", "path", c.FullPath(), "from", c.ClientIP())
+			d.cfg.Log.Warn("request with credentials that do not hold refused", "path", c.FullPath(), "from", c.ClientIP(), "why", err)
 			d.turnAway(c, http.StatusUnauthorized, err.Error())
 		case who.Role.may(needed):
 			c.Request = c.Request.WithContext(context.WithValue(c.Request.Context(), identityKey{}, who))
