@@ -16,6 +16,7 @@ type policyCmd struct {
 type policyCheckCmd struct {
 	File   string `arg:"" type:"existingfile" help:"Policy document (YAML)."`
 	Output string `enum:"text,json" default:"text" help:"text: what it asks for; json: the whole document with all that it left out (${enum})."`
+	Sinks  string `env:"GATEKEEPER_SINKS" type:"existingfile" help:"Sinks file: warns of sinks that the policy tells and the file does not have."`
 }
 
 // Run prints what the policy asks for, or fails with the lines that are wrong.
@@ -26,6 +27,9 @@ func (c policyCheckCmd) Run(s streams) error {
 	}
 	rules, err := policyfile.ParseFile(c.File, text)
 	if err != nil {
+		return err
+	}
+	if err := warnUnknown(s.err, c.Sinks, rules); err != nil {
 		return err
 	}
 	if c.Output == "json" {

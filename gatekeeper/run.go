@@ -14,6 +14,7 @@ import (
 type commands struct {
 	Serve    serveCmd    `cmd:"" default:"withargs" help:"Answer Flagger's hooks, judge, notify and report (default)."`
 	Policy   policyCmd   `cmd:"" help:"Work with policy documents."`
+	Notify   notifyCmd   `cmd:"" help:"Try and check the sinks by which people are told."`
 	Why      whyCmd      `cmd:"" help:"Say how a Canary's rollout stands: verdict, evidence, gates."`
 	Approve  approveCmd  `cmd:"" help:"Let a rollout through its approval gate."`
 	Reject   rejectCmd   `cmd:"" help:"Send a rollout back, before it has traffic or while it has."`

@@ -38,7 +38,7 @@ func (o Options) post(ctx context.Context, address string, header http.Header, b
 	}
 	defer resp.Body.Close()
 	text, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10)) // the status decides; the body explains, and is read to its end so that the connection can be used again
-	said := resp.Status + explain(text, append(secrets, address, target.RequestURI(), target.Path))
+	said := resp.Status + explain(text, append(parts(address), secrets...))
 	if resp.StatusCode/100 == 2 {
 		return Answer{Status: said}
 	}
@@ -104,6 +104,21 @@ func conceal(text string, secrets []string) string {
 		}
 	}
 	return text
+}
+
+// parts are all parts of an address that may be secret.
+func parts(address string) []string {
+	all := []string{address}
+	u, err := url.Parse(address)
+	if err != nil {
+		return all
+	}
+	password, _ := u.User.Password()
+	all = append(all, u.RequestURI(), strings.Trim(u.Path, "/"), u.User.Username(), password)
+	for _, values := range u.Query() {
+		all = append(all, values...)
+	}
+	return all
 }
 
 // cut is text up to limit characters, with a sign that more was there.

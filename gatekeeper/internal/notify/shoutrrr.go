@@ -7,8 +7,8 @@ import (
 	"io"
 	"log"
 	"mime"
-	"net/url"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/nicholas-fedor/shoutrrr"
 	"github.com/nicholas-fedor/shoutrrr/pkg/types"
@@ -24,6 +24,10 @@ type shout struct {
 	Options
 }
 
+// maxLine is how long a line may be, in characters: a mail server refuses lines over 998 bytes (RFC 5322 §2.1.1), and a
+// character has up to four.
+const maxLine = 240
+
 // Payload is the text that is sent.
 func (s shout) Payload(m rollout.Message) ([]byte, error) {
 	link := sinks.Link(s.Public, m.News.Rollout)
@@ -34,12 +38,30 @@ func (s shout) Payload(m rollout.Message) ([]byte, error) {
 	body := &strings.Builder{}
 	fmt.Fprintf(body, "%s\n\n", text)
 	for _, f := range about(m.News) {
-		fmt.Fprintf(body, "%s: %s\n", f.name, f.value)
+		fmt.Fprintf(body, "%s: %s\n", f.name, cut(f.value, maxField))
 	}
 	if link != "" {
 		fmt.Fprintf(body, "\n%s\n", link)
 	}
-	return []byte(body.String()), nil
+	return []byte(wrap(strings.ReplaceAll(body.String(), "\r", ""))), nil
+}
+
+// wrap breaks lines that are longer than maxLine, at a space where there is one.
+func wrap(text string) string {
+	out := &strings.Builder{}
+	for line := range strings.Lines(text) {
+		rest := []rune(line)
+		for len(rest) > maxLine+1 { // the line's end is one
+			at := maxLine
+			if space := strings.LastIndexByte(string(rest[:maxLine]), ' '); space > 0 {
+				at = utf8.RuneCountInString(string(rest[:maxLine])[:space+1])
+			}
+			out.WriteString(string(rest[:at]) + "\n")
+			rest = rest[at:]
+		}
+		out.WriteString(string(rest))
+	}
+	return out.String()
 }
 
 // Tell sends once. The library does not say what would help, so every failure may be tried again. Its errors can have the
@@ -55,7 +77,8 @@ func (s shout) Tell(ctx context.Context, m rollout.Message) Answer {
 	}
 	sender, err := shoutrrr.NewSender(log.New(io.Discard, "", 0), address)
 	if err != nil {
-		return unready(fmt.Errorf("its address is none that Shoutrrr knows: %s", conceal(err.Error(), parts(address))))
+		scheme, _, _ := strings.Cut(address, ":") // what is no address at all may be a token
+		return unready(fmt.Errorf("its address is none that Shoutrrr knows: %s", conceal(err.Error(), append(parts(address), scheme))))
 	}
 	title := cut(sinks.Title(m.News.Event)+": "+m.News.Canary.String(), maxHeader)
 	answered := sender.SendAsync(string(body), &types.Params{types.TitleKey: mime.QEncoding.Encode("utf-8", title)})
@@ -68,21 +91,4 @@ func (s shout) Tell(ctx context.Context, m rollout.Message) Answer {
 		return Answer{Err: errors.New(conceal(err.Error(), parts(address))), Retry: true, Status: "failed"}
 	}
 	return Answer{Status: "sent"}
-}
-
-// parts are all parts of an address that may be secret.
-func parts(address string) []string {
-	all := []string{address}
-	u, err := url.Parse(address)
-	if err != nil {
-		return all
-	}
-	if password, ok := u.User.Password(); ok {
-		all = append(all, password)
-	}
-	all = append(all, u.User.Username(), u.RequestURI(), strings.Trim(u.Path, "/"))
-	for _, values := range u.Query() {
-		all = append(all, values...)
-	}
-	return all
 }

@@ -69,7 +69,11 @@ func (s slackBot) Payload(m rollout.Message) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	body, err := json.Marshal(slack.Msg{Channel: s.Channel, Text: fallback, Blocks: slack.Blocks{BlockSet: blocks}})
+	body, err := json.Marshal(struct {
+		Channel string        `json:"channel"`
+		Text    string        `json:"text"`
+		Blocks  []slack.Block `json:"blocks"`
+	}{s.Channel, fallback, blocks})
 	if err != nil {
 		return nil, fmt.Errorf("encode the message: %w", err)
 	}

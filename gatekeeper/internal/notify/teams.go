@@ -14,9 +14,12 @@ import (
 
 // Teams refuses messages over 28 KB (learn.microsoft.com, "Create incoming webhooks"); with these no card comes near.
 const (
-	maxTeamsText = 4000 // characters
+	maxTeamsText = 2000 // characters
 	maxTeamsFact = 500
 )
+
+// cardVersion is the least that has what our card uses: Teams on phones has 1.2 (learn.microsoft.com, "Cards reference").
+const cardVersion = "1.2"
 
 // teams posts an Adaptive Card to the webhook of a Teams workflow ("Post to a channel when a webhook request is received").
 type teams struct {
@@ -51,7 +54,9 @@ func (t teams) Payload(m rollout.Message) ([]byte, error) {
 
 func card(n rollout.News, text, link string) (adaptivecard.Card, error) {
 	card := adaptivecard.NewCard()
-	title := adaptivecard.NewTitleTextBlock(cut(sinks.Title(n.Event)+": "+n.Canary.String(), maxTeamsFact), true)
+	card.Version = cardVersion
+	title := adaptivecard.NewTextBlock(plain(cut(sinks.Title(n.Event)+": "+n.Canary.String(), maxTeamsFact)), true)
+	title.Size, title.Weight = adaptivecard.SizeLarge, adaptivecard.WeightBolder
 	title.Color = map[rollout.Severity]string{
 		rollout.Critical: adaptivecard.ColorAttention, rollout.Warning: adaptivecard.ColorWarning,
 	}[n.Severity]

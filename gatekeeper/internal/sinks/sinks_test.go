@@ -127,6 +127,10 @@ func TestSentence(t *testing.T) {
 	if want := "Rolled back 2.0.0 (7c9f6d5b8) -> 1.9.3 (5d4f8c7b9), 25 %, build-412 9fceb02 2026 https://gate.example/rollouts/a%20b"; err != nil || got != want {
 		t.Errorf("got %q (%v), want %q", got, err, want)
 	}
+	news.Text = strings.Repeat("ü", maxSentence)
+	if got, err := (Sink{Template: "{{.Text}}"}).Sentence(news, ""); err != nil || len(got) < maxSentence-3 || len(got) > maxSentence+3 || !strings.HasSuffix(got, "ü…") {
+		t.Errorf("a text that is too long: %d bytes, %v", len(got), err)
+	}
 	if got, err := (Sink{}).Sentence(news, ""); err != nil || got != news.Text {
 		t.Errorf("without a template: %q %v", got, err)
 	}

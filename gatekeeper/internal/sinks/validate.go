@@ -43,7 +43,11 @@ func (s Sink) validate(w *wrong, field string) {
 		w.unless(err == nil && strings.Count(pattern, "/") == 1, fmt.Sprintf("%s.canaries[%d]", field, i), "%q is not a pattern of namespace/name; write for example shop/*", pattern)
 	}
 	for _, h := range rollout.Happenings() {
-		if _, err := s.Sentence(Sample(h, time.Time{}), ""); err != nil {
+		text, err := s.Sentence(Sample(h, time.Time{}), "")
+		if err == nil && len(text) >= maxSentence {
+			err = fmt.Errorf("it says more than %d bytes of a sample", maxSentence)
+		}
+		if err != nil {
 			w.add(field+".template", "%v", err)
 			break
 		}

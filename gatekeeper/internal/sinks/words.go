@@ -80,7 +80,7 @@ func (s Sink) Sentence(n rollout.News, link string) (string, error) {
 		return "", fmt.Errorf("read the template: %w", err)
 	}
 	text := &bounded{}
-	if err := made.Execute(text, fields(n, link)); err != nil {
+	if err := made.Execute(text, fields(n, link)); err != nil && !errors.Is(err, errEnough) {
 		return "", fmt.Errorf("fill the template: %w", err)
 	}
 	if strings.TrimSpace(text.String()) == "" {
@@ -102,12 +102,16 @@ func fields(n rollout.News, link string) Fields {
 	return f
 }
 
-// bounded is text up to maxSentence: a template may loop.
+// errEnough ends a template that says more than anybody reads.
+var errEnough = errors.New("enough")
+
+// bounded is text up to maxSentence: a template may loop, and a text that is cut is better than none.
 type bounded struct{ strings.Builder }
 
 func (b *bounded) Write(p []byte) (int, error) {
 	if b.Len()+len(p) > maxSentence {
-		return 0, fmt.Errorf("the sentence is longer than %d bytes", maxSentence)
+		b.WriteString(strings.ToValidUTF8(string(p[:maxSentence-b.Len()]), "") + "…")
+		return 0, errEnough
 	}
 	return b.Builder.Write(p)
 }
