@@ -62,28 +62,9 @@ func (r refusal) Error() string {
 
 // ask is call for as long as ctx lasts. When out is a *[]byte it is the answer as it came.
 func (c *client) ask(ctx context.Context, method, path string, in, out any) error {
-	var body io.Reader
-	if in != nil {
-		text, err := json.Marshal(in)
-		if err != nil {
-			return fmt.Errorf("encode request: %w", err)
-		}
-		body = bytes.NewReader(text)
-	}
-	req, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(c.Server, "/")+path, body)
-	if err != nil {
-		return backoff.Permanent(errors.New("ask the gatekeeper: --server is not a URL such as http://localhost:8081"))
-	}
-	token, err := c.token(ctx)
+	resp, err := c.send(ctx, method, path, in)
 	if err != nil {
 		return err
-	}
-	if token != "" {
-		req.Header.Set("Authorization", "Bearer "+token)
-	}
-	resp, err := c.http.Do(req)
-	if err != nil {
-		return fmt.Errorf("ask the gatekeeper: %w; is --server right, and does a port-forward run?", bare(err))
 	}
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
@@ -101,6 +82,48 @@ func (c *client) ask(ctx context.Context, method, path string, in, out any) erro
 		return fmt.Errorf("read the gatekeeper's answer to %s: %w", path, err)
 	}
 	return nil
+}
+
+// stream asks for what is read while it comes. The caller closes it.
+func (c *client) stream(ctx context.Context, path string) (io.ReadCloser, error) {
+	resp, err := c.send(ctx, http.MethodGet, path, nil)
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode/100 == 2 {
+		return resp.Body, nil
+	}
+	defer resp.Body.Close()
+	answer, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<16)) // it only explains
+	return nil, refused(resp, path, answer)
+}
+
+// send asks, and gives the answer whatever its status. The caller closes its body.
+func (c *client) send(ctx context.Context, method, path string, in any) (*http.Response, error) {
+	var body io.Reader
+	if in != nil {
+		text, err := json.Marshal(in)
+		if err != nil {
+			return nil, fmt.Errorf("encode request: %w", err)
+		}
+		body = bytes.NewReader(text)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(c.Server, "/")+path, body)
+	if err != nil {
+		return nil, backoff.Permanent(errors.New("ask the gatekeeper: --server is not a URL such as http://localhost:8081"))
+	}
+	token, err := c.token(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("ask the gatekeeper: %w; is --server right, and does a port-forward run?", bare(err))
+	}
+	return resp, nil
 }
 
 // bare is err without the URL, which may hold a password.

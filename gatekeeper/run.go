@@ -23,6 +23,9 @@ type commands struct {
 	Resume   resumeCmd   `cmd:"" help:"Let a rollout that is held go on."`
 	Wait     waitCmd     `cmd:"" help:"Wait for what becomes of a release, for pipelines."`
 	Replay   replayCmd   `cmd:"" help:"Judge a recorded rollout again, by the same policy or another one."`
+	Verify   verifyCmd   `cmd:"" help:"Recompute every hash and verdict of the ledger and name the first that does not fit."`
+	Backup   backupCmd   `cmd:"" help:"Write all that a gatekeeper remembers into a file."`
+	Restore  restoreCmd  `cmd:"" help:"Make a ledger from a backup, in an empty database."`
 	Simulate simulateCmd `cmd:"" help:"Say how often and how soon a policy rolls back, by simulation."`
 	Doctor   doctorCmd   `cmd:"" help:"Examine Canaries and what belongs to them for traps, and forecast what their traffic shows."`
 	Check    checkCmd    `cmd:"" help:"Ask a URL and exit 0 when it answers 2xx; for probes and helm test."`

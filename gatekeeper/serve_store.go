@@ -16,6 +16,9 @@ type databaseFlags struct {
 	DatabaseFile string `env:"GATEKEEPER_DATABASE_FILE" type:"existingfile" help:"File with that DSN."`
 }
 
+// databaseName is the SQLite file in the data folder.
+const databaseName = "gatekeeper.db"
+
 // judge is this gatekeeper as one that judges: by other versions, or on another processor, a verdict may be another one.
 func judge() string { return version + "/" + runtime.GOARCH }
 
@@ -26,7 +29,7 @@ func (f databaseFlags) ledger(ctx context.Context, data string) (*store.Store, e
 		return nil, err
 	}
 	if dsn == "" {
-		memory, err := store.Open(ctx, filepath.Join(data, "gatekeeper.db"))
+		memory, err := store.Open(ctx, filepath.Join(data, databaseName))
 		if err != nil {
 			return nil, fmt.Errorf("%w; the folder %s must be a writable volume", err, data)
 		}

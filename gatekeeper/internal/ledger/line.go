@@ -164,11 +164,11 @@ func parse(number int, text []byte) (Line, error) {
 		Line
 		Tick json.RawMessage `json:"tick"`
 	}
-	if err := json.Unmarshal(text, &l); err != nil {
-		return Line{}, fmt.Errorf("line %d: %w", number, err)
-	}
+	err := json.Unmarshal(text, &l)
 	switch {
-	case number == 1 && (l.Head == nil || l.Head.Format < 1):
+	case number > 1 && err != nil:
+		return Line{}, fmt.Errorf("line %d: %w", number, err)
+	case number == 1 && (err != nil || l.Head == nil || l.Head.Format < 1):
 		return Line{}, errors.New("line 1: this is no ledger's file")
 	case number == 1 && l.Head.Format > Format:
 		return Line{}, fmt.Errorf("line 1: the file has format %d, this gatekeeper reads %d: use a newer one", l.Head.Format, Format)

@@ -78,6 +78,9 @@ func (v *Verifier) Take(l Line) error {
 	return nil
 }
 
+// Summary is what was checked so far.
+func (v *Verifier) Summary() Summary { return v.sum }
+
 // Close says what was checked, after the last line.
 func (v *Verifier) Close() (Summary, error) {
 	if !v.ended {

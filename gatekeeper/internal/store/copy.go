@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/sha256"
@@ -38,7 +39,8 @@ func (s *Store) WriteBackup(ctx context.Context, to io.Writer) error {
 
 // writeFile goes through the entries, which never change, in short steps: a slow reader holds up nobody. What changes is
 // read at the end in one transaction, which also finds that there are no more entries.
-func (s *Store) writeFile(ctx context.Context, to io.Writer, whole bool) error {
+func (s *Store) writeFile(ctx context.Context, w io.Writer, whole bool) error {
+	to := bufio.NewWriterSize(w, 1<<16)
 	if err := ledger.Write(to, ledger.Line{Head: &ledger.Head{Format: ledger.Format, Whole: whole}}); err != nil {
 		return err
 	}
@@ -55,7 +57,7 @@ func (s *Store) writeFile(ctx context.Context, to io.Writer, whole bool) error {
 			last = e
 		}
 		if len(page) == 0 {
-			return s.writeRest(ctx, to, rest, last)
+			return errors.Join(s.writeRest(ctx, to, rest, last), to.Flush())
 		}
 	}
 }

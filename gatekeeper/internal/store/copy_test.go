@@ -17,10 +17,13 @@ import (
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/rollout"
 )
 
+// judges is the version that judged, and judges again.
+const judges = "test"
+
 // fill writes two rollouts that are closed and one that is not, with the gatekeeper's other belongings.
 func fill(t *testing.T, s *Store) (good, bad, open rollout.Change) {
 	t.Helper()
-	good, bad, open = ledgertest.Closed("good", start, 0), ledgertest.Closed("bad", start.Add(time.Hour), 7), ledgertest.Open("open", start.Add(2*time.Hour), 0)
+	good, bad, open = ledgertest.Closed("good", start, 0, judges), ledgertest.Closed("bad", start.Add(time.Hour), 7, judges), ledgertest.Open("open", start.Add(2*time.Hour), 0, judges)
 	good.News = []rollout.News{toPager(good.Rollout.News(rollout.HasStarted, start))}
 	open.News = []rollout.News{toPager(open.Rollout.News(rollout.HasStarted, start)), toPager(open.Rollout.News(rollout.IsWaiting, start))}
 	open.Book = rollout.Book{"uid": {Track: rollout.TrackCanary, Last: rollout.Counts{Good: 7, Bad: 1}, SeenAt: start}}
@@ -40,7 +43,7 @@ func verify(s *Store, write func(*Store, *bytes.Buffer) error) (ledger.Summary, 
 	if err := write(s, file); err != nil {
 		return ledger.Summary{}, err
 	}
-	v := ledger.NewVerifier(ledgertest.Version)
+	v := ledger.NewVerifier(judges)
 	for line, err := range ledger.Read(file) {
 		if err == nil {
 			err = v.Take(line)
@@ -82,7 +85,7 @@ func TestBackupAndRestore(t *testing.T) {
 		}
 		onBoth(t, func(t *testing.T, to string) {
 			c := mustOpen(t, to)
-			sum, err := c.Restore(t.Context(), bytes.NewReader(file.Bytes()), ledgertest.Version)
+			sum, err := c.Restore(t.Context(), bytes.NewReader(file.Bytes()), judges)
 			if err != nil || sum.Entries != 6 || sum.Open != 1 {
 				t.Fatalf("%+v %v", sum, err)
 			}
@@ -102,7 +105,7 @@ func TestBackupAndRestore(t *testing.T) {
 			if err != nil || total != 1 || page[0].Revision.Hash != "bad" {
 				t.Errorf("found %+v %v", page, err)
 			}
-			if _, err := c.Restore(t.Context(), bytes.NewReader(file.Bytes()), ledgertest.Version); !errors.Is(err, errNotEmpty) {
+			if _, err := c.Restore(t.Context(), bytes.NewReader(file.Bytes()), judges); !errors.Is(err, errNotEmpty) {
 				t.Errorf("restored over a ledger: %v", err)
 			}
 		})
@@ -129,7 +132,7 @@ func TestABackupThatDoesNotFitRestoresNothing(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c2 := mustOpen(t, t.TempDir()+"/to.db")
-			if _, err := c2.Restore(t.Context(), strings.NewReader(c.text), ledgertest.Version); err == nil || !strings.Contains(err.Error(), c.says) {
+			if _, err := c2.Restore(t.Context(), strings.NewReader(c.text), judges); err == nil || !strings.Contains(err.Error(), c.says) {
 				t.Errorf("error %v, want %q", err, c.says)
 			}
 			if all, err := c2.List(t.Context(), "", 9); err != nil || len(all) != 0 {
@@ -314,7 +317,7 @@ func snapshot(t *testing.T, s *Store) func(t *testing.T) {
 
 // A chain that somebody made anew, with hashes that fit, still does not fit the verdicts.
 func TestAForgedChainDoesNotFitItsTicks(t *testing.T) {
-	forged := ledgertest.Closed("bad", start, 7)
+	forged := ledgertest.Closed("bad", start, 7, judges)
 	var account rollout.Account
 	if err := json.Unmarshal(forged.Entries[1].Body, &account); err != nil {
 		t.Fatal(err)
@@ -332,7 +335,7 @@ func TestAForgedChainDoesNotFitItsTicks(t *testing.T) {
 	} {
 		t.Run(where, func(t *testing.T) {
 			s := mustOpen(t, t.TempDir()+"/gatekeeper.db")
-			change, lie := ledgertest.Closed("bad", start, 7), account
+			change, lie := ledgertest.Closed("bad", start, 7, judges), account
 			lie.Rollout = change.Rollout.Copy()
 			forge(&lie.Rollout)
 			body, err := json.Marshal(lie)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net/url"
+	"os"
 	"regexp"
 	"strings"
 
@@ -15,7 +16,8 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
-	_ "modernc.org/sqlite" // registers the driver "sqlite", in pure Go
+	"modernc.org/sqlite" // the driver "sqlite", in pure Go
+	sqlite3 "modernc.org/sqlite/lib"
 
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/rollout"
 )
@@ -26,40 +28,81 @@ var schema embed.FS
 // maxConnections to PostgreSQL of one replica: one writes, the others read for people.
 const maxConnections = 8
 
-// connect opens what dsn names. where says it in errors, without a password.
-func connect(dsn string) (db *sql.DB, where string, lite bool, err error) {
-	if isPostgres(dsn) {
-		config, err := pgx.ParseConfig(dsn)
-		if err != nil { // its text could hold what is secret in the DSN
-			return nil, "", false, errors.New("the database's DSN is neither a postgres:// URL nor a list of keywords such as host=… dbname=…")
-		}
-		// A leader that is cut off in the middle of a write must not keep its successor out.
-		config.RuntimeParams["idle_in_transaction_session_timeout"] = "10000"
-		if config.RuntimeParams["application_name"] == "" {
-			config.RuntimeParams["application_name"] = "gatekeeper"
-		}
-		db = stdlib.OpenDB(*config)
-		db.SetMaxOpenConns(maxConnections)
-		db.SetMaxIdleConns(maxConnections)
-		return db, fmt.Sprintf("PostgreSQL database %s at %s", config.Database, config.Host), false, nil
-	}
-	file := strings.TrimPrefix(dsn, "file:")
-	// WAL with synchronous=FULL: what was acknowledged survives a power cut (sqlite.org/pragma.html#pragma_synchronous).
-	source := url.URL{Scheme: "file", Opaque: (&url.URL{Path: file}).EscapedPath(), RawQuery: url.Values{
-		"_pragma": {"busy_timeout(10000)", "locking_mode(EXCLUSIVE)", "journal_mode(WAL)", "synchronous(FULL)"},
-		"_txlock": {"immediate"},
-	}.Encode()}
-	if db, err = sql.Open("sqlite", source.String()); err != nil {
-		return nil, "", true, fmt.Errorf("open %s: %w", file, err)
-	}
-	// Exclusive: a second gatekeeper on the same volume, such as the one before that is not quite dead, must not write
-	// too. It waits ten seconds for its turn, then gives up. That needs a single connection.
-	db.SetMaxOpenConns(1)
-	return db, file, true, nil
+// place is the database that a DSN names.
+type place struct {
+	server *pgx.ConnConfig // nil: SQLite
+	file   string
 }
 
-func isPostgres(dsn string) bool {
-	return strings.HasPrefix(dsn, "postgres://") || strings.HasPrefix(dsn, "postgresql://") || regexp.MustCompile(`^\s*[a-z_]+\s*=`).MatchString(dsn)
+func placeOf(dsn string) (place, error) {
+	isServer := strings.HasPrefix(dsn, "postgres://") || strings.HasPrefix(dsn, "postgresql://") || regexp.MustCompile(`^\s*[a-z_]+\s*=`).MatchString(dsn)
+	if !isServer {
+		return place{file: strings.TrimPrefix(dsn, "file:")}, nil
+	}
+	config, err := pgx.ParseConfig(dsn)
+	if err != nil { // its text could hold what is secret in the DSN
+		return place{}, errors.New("the database's DSN is neither a postgres:// URL nor a list of keywords such as host=… dbname=…")
+	}
+	if config.RuntimeParams["application_name"] == "" {
+		config.RuntimeParams["application_name"] = "gatekeeper"
+	}
+	return place{server: config}, nil
+}
+
+// String names the place without a password.
+func (p place) String() string {
+	if p.server != nil {
+		return fmt.Sprintf("PostgreSQL database %s at %s", p.server.Database, p.server.Host)
+	}
+	return p.file
+}
+
+func (p place) open() (*sql.DB, error) {
+	if p.server != nil {
+		// A leader that is cut off in the middle of a write must not keep its successor out.
+		p.server.RuntimeParams["idle_in_transaction_session_timeout"] = "10000"
+		return pool(p.server), nil
+	}
+	// WAL with synchronous=FULL: what was acknowledged survives a power cut (sqlite.org/pragma.html#pragma_synchronous).
+	// Exclusive: a second gatekeeper on the same volume, such as the one before that is not quite dead, must not write
+	// too. It waits ten seconds for its turn, then gives up. That needs a single connection.
+	return openFile(p.file, url.Values{
+		"_pragma": {"busy_timeout(10000)", "locking_mode(EXCLUSIVE)", "journal_mode(WAL)", "synchronous(FULL)"},
+		"_txlock": {"immediate"},
+	})
+}
+
+// openToRead opens what is there and changes nothing.
+func (p place) openToRead() (*sql.DB, error) {
+	if p.server != nil {
+		p.server.RuntimeParams["default_transaction_read_only"] = "on"
+		return pool(p.server), nil
+	}
+	if _, err := os.Stat(p.file); err != nil {
+		return nil, err
+	}
+	// A file without a log was closed in order, and nobody has it open: it can be read on a volume that can not be written.
+	if _, err := os.Stat(p.file + "-wal"); errors.Is(err, fs.ErrNotExist) {
+		return openFile(p.file, url.Values{"mode": {"ro"}, "immutable": {"1"}})
+	}
+	return openFile(p.file, url.Values{"_pragma": {"busy_timeout(1000)", "query_only(1)"}})
+}
+
+func pool(config *pgx.ConnConfig) *sql.DB {
+	db := stdlib.OpenDB(*config)
+	db.SetMaxOpenConns(maxConnections)
+	db.SetMaxIdleConns(maxConnections)
+	return db
+}
+
+func openFile(file string, options url.Values) (*sql.DB, error) {
+	source := url.URL{Scheme: "file", Opaque: (&url.URL{Path: file}).EscapedPath(), RawQuery: options.Encode()}
+	db, err := sql.Open("sqlite", source.String())
+	if err != nil {
+		return nil, err
+	}
+	db.SetMaxOpenConns(1)
+	return db, nil
 }
 
 // sound refuses a file whose pages are damaged: what is read from it can not be trusted.
@@ -69,9 +112,37 @@ func sound(ctx context.Context, db *sql.DB) error {
 		return err
 	}
 	if found != "ok" {
-		return fmt.Errorf("the database is damaged (%s)", found)
+		return fmt.Errorf("%w: %s", ErrDamaged, found)
 	}
 	return nil
+}
+
+// ErrDamaged is a database whose file can not be trusted.
+var ErrDamaged = errors.New("the database is damaged")
+
+// explain says what to do about SQLite's errors (sqlite.org/rescode.html) that come from the disk and not from us.
+func explain(err error) error {
+	advice := ""
+	var e *sqlite.Error
+	if errors.As(err, &e) {
+		switch code := e.Code() & 0xff; code {
+		case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
+			err = fmt.Errorf("%w: %w", ErrDamaged, err)
+		default:
+			advice = map[int]string{
+				sqlite3.SQLITE_BUSY: "another gatekeeper has the file open", sqlite3.SQLITE_FULL: "the disk is full: make room, the gatekeeper goes on by itself",
+				sqlite3.SQLITE_READONLY: "the volume can not be written", sqlite3.SQLITE_CANTOPEN: "the folder is missing or can not be written",
+				sqlite3.SQLITE_IOERR: "the disk fails",
+			}[code]
+		}
+	}
+	if errors.Is(err, ErrDamaged) {
+		advice = "move the file away and restore a backup with gatekeeper restore; what was decided since that backup is lost"
+	}
+	if advice == "" {
+		return err
+	}
+	return fmt.Errorf("%w (%s)", err, advice)
 }
 
 // migrate brings the schema up to date. Replicas that start together do it one after the other.

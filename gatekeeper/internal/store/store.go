@@ -31,22 +31,51 @@ type Store struct {
 // SQLite's file belongs to this process alone from now on, so its Store leads. With PostgreSQL a Store may only read until
 // Lead.
 func Open(ctx context.Context, dsn string) (*Store, error) {
-	db, where, lite, err := connect(dsn)
+	at, err := placeOf(dsn)
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{db: db, lite: lite}
-	if lite {
+	db, err := at.open()
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", at, err)
+	}
+	s := &Store{db: db, lite: at.server == nil}
+	if s.lite {
 		err = sound(ctx, db)
 	}
 	if err == nil {
-		err = migrate(ctx, db, lite)
+		err = migrate(ctx, db, s.lite)
 	}
-	if err == nil && lite {
+	if err == nil && s.lite {
 		err = s.Lead(ctx)
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("open %s: %w", where, err), db.Close())
+		return nil, errors.Join(fmt.Errorf("open %s: %w", at, explain(err)), db.Close())
+	}
+	return s, nil
+}
+
+// OpenToRead opens a database of this version for reading alone, also one that a leader in another process writes to, if it
+// is PostgreSQL. Every write fails with ErrNotLeader. A SQLite file that a gatekeeper has open can not be opened.
+func OpenToRead(ctx context.Context, dsn string) (*Store, error) {
+	at, err := placeOf(dsn)
+	if err != nil {
+		return nil, err
+	}
+	db, err := at.openToRead()
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", at, err)
+	}
+	s := &Store{db: db, lite: at.server == nil}
+	if s.lite {
+		err = sound(ctx, db)
+	}
+	if err == nil {
+		var known int
+		err = db.QueryRowContext(ctx, `SELECT count(*) FROM rollouts WHERE adopted = 1`).Scan(&known)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("read %s: %w; a gatekeeper of this version must have opened it before", at, explain(err)), db.Close())
 	}
 	return s, nil
 }
@@ -71,7 +100,7 @@ func (s *Store) write(ctx context.Context, do func(*sql.Tx) error) error {
 	defer s.writing.Unlock()
 	tx, err := s.db.BeginTx(ctx, nil)
 	if err != nil {
-		return err
+		return explain(err)
 	}
 	defer func() { _ = tx.Rollback() }() // after Commit there is nothing to roll back, which is not an error to tell
 	// The row is locked until the end: writers come one after the other, and none after the term's.
@@ -80,16 +109,15 @@ func (s *Store) write(ctx context.Context, do func(*sql.Tx) error) error {
 	if errors.Is(err, sql.ErrNoRows) {
 		return ErrNotLeader
 	}
-	if err != nil {
-		return err
+	if err == nil {
+		err = do(tx)
 	}
-	if err := do(tx); err != nil {
-		return err
+	if err == nil {
+		if err = tx.Commit(); err != nil && s.committed(ctx, count) {
+			err = nil
+		}
 	}
-	if err := tx.Commit(); err != nil && !s.committed(ctx, count) {
-		return err
-	}
-	return nil
+	return explain(err)
 }
 
 // resolveEvery is how often a database that went away during a commit is asked what became of it.

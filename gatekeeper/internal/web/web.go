@@ -4,6 +4,7 @@ package web
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"net/http"
 	"time"
@@ -26,6 +27,9 @@ type Desk interface {
 	Policy(ctx context.Context, digest string) ([]byte, error)
 	// Entries are the ledger's after seq, at most limit, in their order.
 	Entries(ctx context.Context, after int64, limit int) ([]rollout.Entry, error)
+	// WriteLedger and WriteBackup write the ledger, and all that is remembered, as a file.
+	WriteLedger(ctx context.Context, to io.Writer) error
+	WriteBackup(ctx context.Context, to io.Writer) error
 	// Find returns the rollouts that q chooses, newest first, and how many there are without its limit.
 	Find(ctx context.Context, q rollout.Query) ([]rollout.Brief, int, error)
 }
@@ -88,6 +92,8 @@ func (d door) routes() []route {
 		{"GET", "/api/v1/verdict", Viewer, "What became of a deploy id", d.verdict},
 		{"POST", "/api/v1/alerts", Alerts, "Alerts that fire or are over, from Alertmanager", d.alerts},
 		{"POST", "/slack/actions", None, "Buttons pressed in Slack, proven by Slack's signature", d.slack},
+		{"GET", "/api/v1/ledger", Viewer, "The whole ledger with all ticks, to be verified", d.file(d.cfg.Desk.WriteLedger)},
+		{"GET", "/api/v1/backup", Operator, "All that is remembered, to be restored", d.file(d.cfg.Desk.WriteBackup)},
 		{"GET", "/deployment_report.md", Viewer, "The whole report", d.report},
 		{"GET", "/metrics", Viewer, "Metrics for Prometheus", gin.WrapH(promhttp.HandlerFor(d.cfg.Metrics, promhttp.HandlerOpts{}))},
 		{"GET", "/healthz", None, "The process answers", func(c *gin.Context) { c.String(http.StatusOK, "ok\n") }},

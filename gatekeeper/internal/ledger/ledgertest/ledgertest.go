@@ -9,16 +9,13 @@ import (
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/rollout"
 )
 
-// Version is who judged the rollouts.
-const Version = "test"
-
 // seconds that a made-up rollout takes.
 const seconds = 60
 
 // Closed is a rollout from its begin to its closing entry: a minute at 10 %, with badPerSecond of 20 responses a second bad,
-// approved by ann in between.
-func Closed(hash string, begin time.Time, badPerSecond uint64) rollout.Change {
-	change := Open(hash, begin, badPerSecond)
+// approved by ann in between, and judged by the given version.
+func Closed(hash string, begin time.Time, badPerSecond uint64, judges string) rollout.Change {
+	change := Open(hash, begin, badPerSecond, judges)
 	r := &change.Rollout
 	result, phase := rollout.Promoted, rollout.Succeeded
 	if badPerSecond > 0 {
@@ -37,14 +34,14 @@ func Closed(hash string, begin time.Time, badPerSecond uint64) rollout.Change {
 }
 
 // Open is a rollout that has not ended, with its ticks and the entry of its approval.
-func Open(hash string, begin time.Time, badPerSecond uint64) rollout.Change {
+func Open(hash string, begin time.Time, badPerSecond uint64, judges string) rollout.Change {
 	by := rules()
 	_, digest, _ := by.Document() // as above
 	r := rollout.New(rollout.Canary{
 		Key: rollout.Key{Namespace: "demo", Name: "podinfo"}, Revision: rollout.Revision{Hash: hash, Image: "registry.example/app:" + hash, DeployID: "run-" + hash}, Policy: by.Name,
 		Stable: rollout.Revision{Hash: "stable", Image: "registry.example/app:1"},
 	}, begin)
-	r.PolicyDigest, r.JudgedBy = digest, []string{Version}
+	r.PolicyDigest, r.JudgedBy = digest, []string{judges}
 	approval := rollout.Decision{Kind: rollout.Approve, By: "ann", Via: "api", Why: "looks <good>", At: begin.Add(3 * time.Second)}
 	body, _ := json.Marshal(approval) // as above
 	change := rollout.Change{Book: rollout.Book{}, Entries: []rollout.Entry{{At: approval.At, Kind: rollout.EntryDecision, Rollout: r.ID, Body: body}}}
