@@ -24,7 +24,7 @@ var rooms = map[string][]string{
 	"report":   {"count"},
 	"timeline": {},
 	"detect":   {},
-	"drill":    {"chart", "kube", "count", "report", "timeline", "detect"},
+	"drill":    {"sh", "chart", "kube", "count", "report", "timeline", "detect"},
 
 	// The embedded engine. Its parts know the Kubernetes API and not each other.
 	"apiserver": {},

@@ -326,6 +326,11 @@ func (l *lab) drill(ctx context.Context, rate float64) (*drill.Drill, error) {
 		return nil, err
 	}
 	cfg.Namespace, cfg.Host, cfg.Rate = namespace, host, rate
+	source := cluster.Source{Root: l.stack.Root, Commit: cluster.Commit(ctx, l.stack.Root)}
+	cfg.Gatekeeper, _, err = source.Build(ctx, cluster.Image{Name: "gatekeeper", Version: version, Folder: "gatekeeper"})
+	if err != nil {
+		return nil, err
+	}
 	return drill.New(cfg), nil
 }
 

@@ -45,6 +45,7 @@ type Config struct {
 
 	Monitoring string // namespace of Prometheus
 	Operator   string // token of who may reject
+	Gatekeeper string // its program, for the commands of pipelines
 
 	Target string  // URL of the ingress as loadgen sees it
 	Host   string  // the app's, in the ingress
@@ -158,6 +159,11 @@ func (d *Drill) play(ctx context.Context, s Scenario, fresh bool, live func(view
 		return err
 	}
 	defer func() { _, _ = users.stop(ctx) }() // for a scenario that is broken off, where nobody asks for the counts
+	pipe, err := d.startPipeline(ctx, d.deployID(s))
+	if err != nil {
+		return err
+	}
+	defer pipe.stop()
 	seen, err := d.watch(ctx, s, users, live)
 	if err != nil {
 		return err
@@ -169,6 +175,11 @@ func (d *Drill) play(ctx context.Context, s Scenario, fresh bool, live func(view
 	result.take(seen, load)
 	misses, err := d.facts(ctx, s, seen, load, stable, result)
 	result.Misses = append(result.Misses, misses...)
+	waited, wrong := pipe.end(s.result)
+	result.Waited = &waited
+	if wrong != "" {
+		result.Misses = append(result.Misses, wrong)
+	}
 	return err
 }
 

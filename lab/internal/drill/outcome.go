@@ -28,6 +28,7 @@ type Result struct {
 	Canary  count.Counts    `json:"canary"` // by its pods' own counters
 	Primary count.Counts    `json:"primary"`
 	Report  *report.Version `json:"report"`           // the canary's row
+	Waited  *Waited         `json:"waited,omitempty"` // what the pipeline's command ended with
 	Course  []string        `json:"course,omitempty"` // what happened, in words that are the same on every engine
 
 	calls []Call // Flagger's, where they were listened to
@@ -93,6 +94,9 @@ func (r Result) String() string {
 	}
 	if r.Report != nil {
 		fmt.Fprintf(&b, "; report %d, %d bad", r.Report.Requests, r.Report.Counts.Bad)
+	}
+	if r.Waited != nil {
+		fmt.Fprintf(&b, "; gatekeeper wait: exit %d", r.Waited.ExitCode)
 	}
 	for _, miss := range r.Misses {
 		fmt.Fprintf(&b, "\n    missed: %s", strings.ReplaceAll(miss, "\n", "\n      "))
