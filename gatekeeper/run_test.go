@@ -35,6 +35,7 @@ func TestCommands(t *testing.T) {
 		"a URL that says no":                   {[]string{"check", down.URL}, "", "404"},
 		"a command that is none":               {[]string{"fly"}, "", "gatekeeper --help"},
 		"serve without a cluster says so":      {[]string{"serve", "--data", dir, "--policies", dir + "/empty"}, "", "--kubeconfig"},
+		"serve that keeps nothing":             {[]string{"serve", "--data", dir, "--keep-ticks", "5m"}, "", "at least 1h"},
 		"serve with a bad policy does not run": {[]string{"serve", "--data", dir, "--policies", dir}, "", "bad.yaml"},
 	})
 }

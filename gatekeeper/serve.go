@@ -37,11 +37,12 @@ const (
 )
 
 type serveCmd struct {
-	accessFlags   `embed:""`
-	leaderFlags   `embed:""`
-	databaseFlags `embed:""`
-	pageFlags     `embed:""`
-	notifyFlags   `embed:""`
+	accessFlags    `embed:""`
+	leaderFlags    `embed:""`
+	databaseFlags  `embed:""`
+	retentionFlags `embed:""`
+	pageFlags      `embed:""`
+	notifyFlags    `embed:""`
 
 	HookListen string     `default:":8080" env:"GATEKEEPER_HOOK_LISTEN" help:"Address of the hook door, for Flagger only."`
 	Listen     string     `default:":8081" env:"GATEKEEPER_LISTEN" help:"Address of the people's door: API, report, metrics, probes."`
@@ -133,6 +134,7 @@ func (c serveCmd) lead(ctx context.Context, d doors, log *slog.Logger, reg *prom
 	add(&group, ctx, cluster.Run)
 	add(&group, ctx, func(ctx context.Context) error { return conductor.Run(ctx, tickInterval) })
 	add(&group, ctx, conductor.WatchBudgets)
+	add(&group, ctx, func(ctx context.Context) error { return c.prune(ctx, memory, log.With("component", "store")) })
 	if err := c.archive(&group, ctx, memory, reg, log); err != nil {
 		return err
 	}
