@@ -80,6 +80,8 @@ func (k *Keeper) forget() {
 // missed gives the rollouts that began and ended while nobody looked, closed and ready to be saved. The ledger is asked
 // whether it has them: the rest that they explain is remembered only when it does.
 func (k *Keeper) missed(ctx context.Context) ([]*run, error) {
+	ctx, cancel := context.WithTimeout(ctx, saveTime)
+	defer cancel()
 	var found []*run
 	for _, c := range k.doubtful() {
 		r := k.unseen(c)
@@ -178,13 +180,15 @@ func (k *Keeper) closed() []*run {
 // record makes an evaluation durable. What was learnt about rests comes first: a rollout that is still open when it should
 // have ended is ended again, but a rest that belongs to no rollout would make a new one.
 func (k *Keeper) record(ctx context.Context, changed []*run) error {
+	bounded, cancel := context.WithTimeout(ctx, saveTime)
+	defer cancel()
 	k.mu.Lock()
 	learnt := k.learnt
 	text, err := json.Marshal(k.known)
 	k.learnt = false
 	k.mu.Unlock()
 	if learnt && err == nil {
-		err = k.cfg.Ledger.SaveMemo(ctx, restsMemo, text)
+		err = k.cfg.Ledger.SaveMemo(bounded, restsMemo, text)
 	}
 	if err != nil {
 		k.mu.Lock()

@@ -228,13 +228,12 @@ func (k *Keeper) Tick(ctx context.Context) error {
 	k.writing.Lock()
 	defer k.writing.Unlock()
 	changed, err := k.apply(measured)
-	found, errFound := k.missed(ctx)
-	changed, err = append(changed, found...), errors.Join(err, errFound)
 	k.mu.Lock()
 	k.publish() // a fail must not wait for the disk; a pass is found again from what is on it
 	k.mu.Unlock()
 	k.brake(ctx, changed)
-	err = errors.Join(err, k.record(ctx, changed))
+	found, errFound := k.missed(ctx)
+	err = errors.Join(err, errFound, k.record(ctx, append(changed, found...)))
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.trouble = err

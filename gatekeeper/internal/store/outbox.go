@@ -29,14 +29,17 @@ func saveNews(ctx context.Context, tx *sql.Tx, changes []rollout.Change) error {
 	return nil
 }
 
+// longestWait is more than anybody lets a message wait: one that is due later waits by a clock that was set back since.
+const longestWait = 15 * time.Minute
+
 // Due returns the messages that wait and whose time has come, oldest first. A message comes after those before it about the
 // same rollout for the same sink: it is not due before they are delivered or refused.
 func (s *Store) Due(ctx context.Context, now time.Time) ([]rollout.Message, error) {
 	rows, err := s.db.QueryContext(ctx, `SELECT o.news, o.sink, o.attempts, coalesce(t.thread, '') FROM outbox o
 		LEFT JOIN threads t ON t.rollout = o.rollout AND t.sink = o.sink
-		WHERE o.state = 'waiting' AND o.due_at <= $1 AND NOT EXISTS (
+		WHERE o.state = 'waiting' AND (o.due_at <= $1 OR o.due_at > $2) AND NOT EXISTS (
 			SELECT 1 FROM outbox e WHERE e.state = 'waiting' AND e.rollout = o.rollout AND e.sink = o.sink AND e.id < o.id)
-		ORDER BY o.id`, now.UnixMilli())
+		ORDER BY o.id`, now.UnixMilli(), now.Add(longestWait).UnixMilli())
 	if err != nil {
 		return nil, fmt.Errorf("read outbox: %w", err)
 	}
