@@ -100,7 +100,7 @@ func (c serveCmd) lead(ctx context.Context, d doors, log *slog.Logger, reg *prom
 	}
 	examine(told, policies, log)
 	config := keeper.Config{
-		Cluster: cluster, Ledger: memory, Route: told.Route,
+		Cluster: cluster, Ledger: memory, Route: told.Route, Repeat: told.Repeat,
 		Policies: policies, Metrics: keeper.NewMetrics(reg), Log: log.With("component", "keeper"), Now: steady(time.Now()), Wall: time.Now, Version: judge(),
 	}
 	var ingress *count.Ingress

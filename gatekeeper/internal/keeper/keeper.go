@@ -74,6 +74,7 @@ type Config struct {
 	Ledger   Ledger
 	Route    Route
 	Policies policy.Set
+	Repeat   time.Duration // after which people are told again of what lasts; 0: never
 	Metrics  *Metrics
 	Log      *slog.Logger
 	Version  string           // of the gatekeeper, with its architecture; written into what it judges
@@ -93,9 +94,7 @@ type run struct {
 	news     []rollout.News       // not durable yet, as is
 	ticks    []rollout.JudgedTick // these
 	entries  []rollout.Entry      // and these
-	silent   bool                 // people were told that Flagger does not ask
 	moving   time.Time            // since when Flagger promotes it, by Config.Now; zero: it does not
-	stalled  bool                 // people were told that this does not end
 }
 
 // Keeper is the conductor. Hooks are answered from a board that each evaluation hangs up new, without waiting for it.
@@ -349,6 +348,7 @@ func (k *Keeper) end(r *run, result rollout.Result, phase rollout.Phase) {
 // tellOf prepares news for everybody who is told of it. The caller saves.
 func (k *Keeper) tellOf(r *run, news rollout.News) {
 	news.At = k.cfg.Wall() // by which the courier goes
+	news.Asks = policy.Asks(r.rules, r.rollout, news.At)
 	news.Sinks = k.cfg.Route(r.rules, news)
 	r.news = append(r.news, news)
 }
@@ -424,9 +424,7 @@ func (k *Keeper) tell(r *run, before rollout.Verdict, now time.Time) {
 	if after.Outcome == rollout.Fail && before.Outcome != rollout.Fail {
 		k.cfg.Log.Info("verdict is fail, Flagger will be told to roll back", "rollout", r.rollout.ID, "why", after.Text())
 	}
-	if after.Outcome == rollout.Hold && after.Kind() == policy.KindHeldTooLong && before.Kind() != policy.KindHeldTooLong {
-		k.tellOf(r, r.rollout.News(rollout.IsWaiting, now))
-	}
+	k.waits(r, now)
 	k.watch(r, now)
 	k.watchPromotion(r, now)
 }

@@ -33,6 +33,7 @@ const (
 func (k *Keeper) watch(r *run, now time.Time) {
 	canary := k.canaries[r.rollout.Canary]
 	if r.rollout.Latest.Weight == 0 || r.interval == 0 || canary.Suspended || !r.rollout.Phase.Analysed() || r.rollout.Verdict.Outcome == rollout.Fail {
+		k.lasts(r, rollout.IsUnattended, false, "", now)
 		return
 	}
 	since := k.calls.last(r.rollout.Canary)
@@ -43,7 +44,7 @@ func (k *Keeper) watch(r *run, now time.Time) {
 	}
 	silent := now.Add(-r.ahead).Sub(since)
 	if silent <= missedLooks*r.interval {
-		r.silent = false
+		k.lasts(r, rollout.IsUnattended, false, "", now)
 		return
 	}
 	blocked := slices.ContainsFunc(canary.Pods, func(p rollout.Pod) bool { return !p.Ready && !p.Terminating })
@@ -51,11 +52,7 @@ func (k *Keeper) watch(r *run, now time.Time) {
 	if blocked {
 		text += "; a pod is not ready, for which Flagger waits"
 	}
-	if !r.silent {
-		r.silent = true
-		news := r.rollout.News(rollout.IsUnattended, now)
-		news.Text = text
-		k.tellOf(r, news)
+	if k.lasts(r, rollout.IsUnattended, true, text, now) {
 		r.rollout.Note(now, "gatekeeper", text)
 		k.cfg.Log.Warn("Flagger is silent", "rollout", r.rollout.ID, "for", silent.Round(time.Second))
 	}
@@ -71,7 +68,7 @@ func (r *run) follow(c rollout.Canary, now time.Time) {
 	promoted := c.Phase == rollout.Promoting || c.Phase == rollout.Finalising
 	switch {
 	case !promoted:
-		r.moving, r.stalled = time.Time{}, false
+		r.moving = time.Time{}
 	case r.moving.IsZero():
 		r.moving = now
 	}
@@ -80,15 +77,12 @@ func (r *run) follow(c rollout.Canary, now time.Time) {
 // watchPromotion tells of a promotion that does not end: Flagger waits for the primary's pods, silently.
 func (k *Keeper) watchPromotion(r *run, now time.Time) {
 	since := now.Add(-r.ahead).Sub(r.moving)
-	if r.moving.IsZero() || r.stalled || since <= max(promotionLooks*r.interval, promotionTime) {
-		return
+	stalled := !r.moving.IsZero() && since > max(promotionLooks*r.interval, promotionTime)
+	text := fmt.Sprintf("the promotion of %s of %s has not ended for %s: see whether the pods of its primary become ready", r.rollout.Revision.Label(), r.rollout.Canary, since.Round(time.Second))
+	if k.lasts(r, rollout.IsStalled, stalled, text, now) {
+		r.rollout.Note(now, "gatekeeper", text)
+		k.cfg.Log.Warn("promotion does not end", "rollout", r.rollout.ID, "for", since.Round(time.Second))
 	}
-	r.stalled = true
-	news := r.rollout.News(rollout.IsStalled, now)
-	news.Text = fmt.Sprintf("the promotion of %s of %s has not ended for %s: see whether the pods of its primary become ready", r.rollout.Revision.Label(), r.rollout.Canary, since.Round(time.Second))
-	k.tellOf(r, news)
-	r.rollout.Note(now, "gatekeeper", news.Text)
-	k.cfg.Log.Warn("promotion does not end", "rollout", r.rollout.ID, "for", since.Round(time.Second))
 }
 
 // brake takes the traffic of failed rollouts back at once, where it may. Whatever comes of it stands in the timeline.

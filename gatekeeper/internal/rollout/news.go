@@ -73,6 +73,13 @@ type News struct {
 	Sinks []string `json:"-"`
 }
 
+// Telling is how often people were told that something lasts, and when last. Over says that it has ended since.
+type Telling struct {
+	Times int       `json:"times"`
+	At    time.Time `json:"at"`
+	Over  bool      `json:"over,omitempty"`
+}
+
 // Key is the same each time the same news is made, so that nobody is told twice.
 func (n News) Key() string {
 	key := n.Rollout + "/" + string(n.Event)

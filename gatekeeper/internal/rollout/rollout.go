@@ -351,6 +351,8 @@ type Rollout struct {
 	// Version grows with each decision: one that was made in sight of an older version is refused.
 	Version int  `json:"version"`
 	Tape    Tape `json:"tape"` // its recorded ticks
+	// Told is what people were told of that may last. It is replaced, never changed: copies share it.
+	Told map[Happening]Telling `json:"told,omitempty"`
 	// JudgedBy are the gatekeepers that judged it, by version and processor architecture: another one may judge otherwise.
 	JudgedBy []string `json:"judgedBy,omitempty"`
 	// Unseen says that it began and ended while no gatekeeper looked, and was found afterwards: nothing was judged.

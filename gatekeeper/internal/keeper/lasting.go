@@ -1,0 +1,47 @@
+package keeper
+
+import (
+	"fmt"
+	"maps"
+	"time"
+
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/policy"
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/rollout"
+)
+
+// lasts tells of what may last, such as that a person is waited for: when it begins, and again after each Config.Repeat,
+// quietly if it has lasted since. What comes back sooner is not told anew, so nothing that flickers tells twice. What was told
+// is kept with the rollout: a restart does not tell it again. It reports whether people are told now. The caller saves.
+func (k *Keeper) lasts(r *run, event rollout.Happening, is bool, text string, now time.Time) bool {
+	told, before := r.rollout.Told[event]
+	news := r.rollout.News(event, now)
+	switch {
+	case !is && (!before || told.Over):
+		return false
+	case !is:
+		told.Over = true
+	case before && (k.cfg.Repeat == 0 || now.Sub(told.At) < k.cfg.Repeat):
+		return false
+	default:
+		news.Text, news.Repeat, news.Quiet = text, told.Times, before && !told.Over
+		k.tellOf(r, news)
+		told = rollout.Telling{Times: told.Times + 1, At: now}
+	}
+	all := maps.Clone(r.rollout.Told) // copies of the rollout have the one before
+	if all == nil {
+		all = map[rollout.Happening]rollout.Telling{}
+	}
+	all[event] = told
+	r.rollout.Told = all
+	return is
+}
+
+// waits tells of a rollout that waits for a person: for an approval, or because it could not be decided for too long.
+func (k *Keeper) waits(r *run, now time.Time) {
+	if why, approval := policy.AwaitsApproval(r.rules, r.rollout, now); approval {
+		k.lasts(r, rollout.IsWaiting, true, fmt.Sprintf("%s of %s waits: %s", r.rollout.Revision.Label(), r.rollout.Canary, why), now)
+		return
+	}
+	v := r.rollout.Verdict
+	k.lasts(r, rollout.IsWaiting, v.Outcome == rollout.Hold && v.Kind() == policy.KindHeldTooLong, r.rollout.Summary(), now)
+}
