@@ -168,19 +168,23 @@ func TestWaitTellsGitHub(t *testing.T) {
 		annotation, summary, gives string
 	}{
 		"promoted": {
-			[]string{underWay, final("promoted")}, "",
+			[]string{underWay, final("promoted")},
+			"",
 			"## demo-shop-b-1: an entry\n\n", "result=promoted rollout=demo-shop-b-1 canary=demo/shop reason=2.0 of demo/shop: promoted",
 		},
 		"rolled back": {
-			[]string{underWay, bad}, "::error title=release v2%3A rolled-back::5 of 20 requests failed\n",
+			[]string{underWay, bad},
+			"::error title=release v2%3A rolled-back::5 of 20 requests failed\n",
 			"## demo-shop-b-1: an entry\n\n", "result=rolled-back rollout=demo-shop-b-1 canary=demo/shop reason=5 of 20 requests failed",
 		},
 		"superseded": {
-			[]string{final("superseded")}, "::warning title=release v2%3A superseded::2.0 of demo/shop: superseded\n",
+			[]string{final("superseded")},
+			"::warning title=release v2%3A superseded::2.0 of demo/shop: superseded\n",
 			"## demo-shop-b-1: an entry\n\n", "result=superseded rollout=demo-shop-b-1 canary=demo/shop reason=2.0 of demo/shop: superseded",
 		},
 		"never seen": {
-			[]string{notSeen}, "::error title=release v2%3A timeout::not decided after 1s: nothing carries the deploy id v2 yet\n",
+			[]string{notSeen},
+			"::error title=release v2%3A timeout::not decided after 1s: nothing carries the deploy id v2 yet\n",
 			"## Release v2: timeout\n\nnot decided after 1s: nothing carries the deploy id v2 yet\n\n", "result=timeout rollout= canary= reason=not decided after 1s: nothing carries the deploy id v2 yet",
 		},
 	} {
@@ -222,7 +226,7 @@ func TestWaitSurvivesWhatComesBack(t *testing.T) {
 }
 
 func TestWaitThatNeverReachesAnybody(t *testing.T) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -246,7 +250,8 @@ func TestAnInterruptedWaitMaySendTheReleaseBack(t *testing.T) {
 	}{
 		"it is sent back": {
 			underWay, `/api/v1/rollouts/demo-shop-b-1/abort {"why":"the pipeline that waited for it was cancelled"}`,
-			"gatekeeper: interrupted; the release was sent back", []string{"--abort-on-cancel"},
+			"gatekeeper: interrupted; the release was sent back",
+			[]string{"--abort-on-cancel"},
 		},
 		"it goes on":               {underWay, "", "gatekeeper: interrupted; the release goes on without being waited for", nil},
 		"there is nothing to send": {notSeen, "", "gatekeeper: interrupted; the release was NOT sent back: there is no rollout of it yet", []string{"--abort-on-cancel"}},
