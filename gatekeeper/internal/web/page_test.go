@@ -1,7 +1,6 @@
 package web
 
 import (
-	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -389,31 +388,5 @@ func TestAssets(t *testing.T) {
 	}
 	if script, err := assets.ReadFile("assets/live.js"); err != nil || len(script) > 5000 {
 		t.Errorf("the script has %d bytes: %v", len(script), err)
-	}
-}
-
-func TestHistoryFilters(t *testing.T) {
-	for query, want := range map[string]struct{ filter, older string }{
-		"":                                           {"{Canary: Result: From: To: Text: Page:1}", "/rollouts?page=2"},
-		"page=3":                                     {"{Canary: Result: From: To: Text: Page:3}", "/rollouts?page=4"},
-		"page=-3":                                    {"{Canary: Result: From: To: Text: Page:1}", "/rollouts?page=2"},
-		"page=99999999999999999999":                  {"{Canary: Result: From: To: Text: Page:100000}", "/rollouts?page=100001"},
-		"result=open&from=2026-01-02&to=2026-01-02":  {"{Canary: Result:open From:2026-01-02 To:2026-01-02 Text: Page:1}", "/rollouts?from=2026-01-02&page=2&result=open&to=2026-01-02"},
-		"result=nonsense&from=yesterday&to=99":       {"{Canary: Result: From: To: Text: Page:1}", "/rollouts?page=2"},
-		"canary=a%2Fb&q=" + strings.Repeat("x", 300): {"{Canary:a/b Result: From: To: Text:" + strings.Repeat("x", 200) + " Page:1}", "/rollouts?canary=a%2Fb&page=2&q=" + strings.Repeat("x", 200)},
-	} {
-		values, err := url.ParseQuery(query)
-		if err != nil {
-			t.Fatal(err)
-		}
-		f := newFilter(values)
-		if got := fmt.Sprintf("%+v", f); got != want.filter || f.at(f.Page+1) != want.older {
-			t.Errorf("%s: %s, then %s; want %s, then %s", query, got, f.at(f.Page+1), want.filter, want.older)
-		}
-	}
-	f := filter{From: "2026-01-02", To: "2026-01-03", Page: 2}
-	q := f.query()
-	if q.Since != time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC) || q.Before != time.Date(2026, 1, 4, 0, 0, 0, 0, time.UTC) || q.Limit != perPage || q.Offset != perPage {
-		t.Errorf("it asks for %+v", q)
 	}
 }

@@ -21,7 +21,7 @@ import (
 // scene is the people's door before a real keeper and a real store. The test moves the clock, the Canaries and what their
 // pods have counted.
 type scene struct {
-	t        *testing.T
+	t        testing.TB
 	store    *store.Store
 	keeper   *keeper.Keeper
 	policies policy.Set
@@ -39,7 +39,7 @@ var (
 	search  = rollout.Key{Namespace: "shop", Name: "search"}
 )
 
-func newScene(t *testing.T) *scene {
+func newScene(t testing.TB) *scene {
 	t.Helper()
 	s := &scene{t: t, now: time.Date(2026, 3, 4, 9, 30, 0, 0, time.UTC), canaries: map[rollout.Key]rollout.Canary{}, counted: map[rollout.Key][2]rollout.Counts{}}
 	var err error

@@ -44,7 +44,7 @@ func newDoor(t *testing.T, healthy error) (http.Handler, rollout.Rollout, Config
 }
 
 // secrets are one token for each role.
-func secrets(t *testing.T) *Tokens {
+func secrets(t testing.TB) *Tokens {
 	t.Helper()
 	tokens, err := NewTokens([]Token{{Viewer, "vic", "viewer-secret"}, {Operator, "ann", "operator-secret"}, {CI, "build", "ci-secret"}, {Alerts, "alertmanager", "alerts-secret"}},
 		"", time.Now, slog.New(slog.DiscardHandler))
