@@ -32,6 +32,7 @@ test: toolchain ## run every test that needs no cluster, with the race detector
 	@[ -n "$(RACE)" ] || echo "there is no C compiler (cc): the tests run without the race detector"
 	@$(call each,go vet ./... && go test $(RACE) -short ./...)
 	@[ -z "$(RACE)" ] || { echo "== the simulations of the evidence, without the race detector"; cd gatekeeper && go test -short ./internal/evidence; }
+	@echo "== the pages in a browser"; cd gatekeeper && go test -run 'Browser|Keyboard|Fresh' ./internal/web
 	@echo "== whole releases on the embedded engine"; cd lab && go test -v -timeout 60m -run 'TestReleases|TestKilled|TestASecond|TestAKilled' .
 acceptance: toolchain ## simulate 20,000 rollouts a case against the statistics and write docs/acceptance.md; minutes
 	cd gatekeeper && ACCEPTANCE=$(CURDIR)/docs/acceptance.md go test -count 1 -timeout 60m -run '^TestAcceptance$$' ./internal/evidence

@@ -35,7 +35,7 @@ type browser struct {
 	t   *testing.T
 	ctx context.Context
 
-	mu       sync.Mutex
+	mu     sync.Mutex
 	hosts  []string // that it asked
 	errors []string // of the console
 }
@@ -275,7 +275,7 @@ func TestAnOpenPageStaysFresh(t *testing.T) {
 	s.canary(podinfo, "careful", rollout.Succeeded, 0, 10, "2.0.0", "2.0.0")
 	s.pass(1, podinfo, 0, 0)
 	down.Store(false)
-	b.await("it has found the server again", `document.querySelector("#connection").hidden && document.querySelector("#state").innerText.includes("Promoted")`)
+	b.await("it has found the server again", `document.querySelector("#connection").hidden && document.title.startsWith("Promoted: ")`)
 	if !inPage[bool](b, "window.here === 1") {
 		t.Error("the page was loaded anew")
 	}

@@ -15,10 +15,10 @@ import (
 
 func TestHistoryFilters(t *testing.T) {
 	for query, want := range map[string]struct{ filter, older string }{
-		"":                                           {"{Canary: Result: From: To: Text: Page:1}", "/rollouts?page=2"},
-		"page=3":                                     {"{Canary: Result: From: To: Text: Page:3}", "/rollouts?page=4"},
-		"page=-3":                                    {"{Canary: Result: From: To: Text: Page:1}", "/rollouts?page=2"},
-		"page=99999999999999999999":                  {"{Canary: Result: From: To: Text: Page:100000}", "/rollouts?page=100001"},
+		"":                          {"{Canary: Result: From: To: Text: Page:1}", "/rollouts?page=2"},
+		"page=3":                    {"{Canary: Result: From: To: Text: Page:3}", "/rollouts?page=4"},
+		"page=-3":                   {"{Canary: Result: From: To: Text: Page:1}", "/rollouts?page=2"},
+		"page=99999999999999999999": {"{Canary: Result: From: To: Text: Page:100000}", "/rollouts?page=100001"},
 		"result=open&from=2026-01-02&to=2026-01-02":  {"{Canary: Result:open From:2026-01-02 To:2026-01-02 Text: Page:1}", "/rollouts?from=2026-01-02&page=2&result=open&to=2026-01-02"},
 		"result=nonsense&from=yesterday&to=99":       {"{Canary: Result: From: To: Text: Page:1}", "/rollouts?page=2"},
 		"canary=a%2Fb&q=" + strings.Repeat("x", 300): {"{Canary:a/b Result: From: To: Text:" + strings.Repeat("x", 200) + " Page:1}", "/rollouts?canary=a%2Fb&page=2&q=" + strings.Repeat("x", 200)},
@@ -73,15 +73,15 @@ func (s *scene) remember(n int) {
 // historyPaths are ways to ask for some of many rollouts, each with the counts that must stand on its page.
 func historyPaths() map[string]string {
 	return map[string]string{
-		"/rollouts":                                                   "1–50 of 10000 rollouts",
-		"/rollouts?page=200":                                          "9951–10000 of 10000 rollouts",
-		"/rollouts?result=rolled-back&page=2":                         "51–100 of 2000 rollouts",
-		"/rollouts?canary=team%2Fservice-3":                           "1–50 of 1000 rollouts",
+		"/rollouts":                                                   "1–50 of 10,000 rollouts",
+		"/rollouts?page=200":                                          "9,951–10,000 of 10,000 rollouts",
+		"/rollouts?result=rolled-back&page=2":                         "51–100 of 2,000 rollouts",
+		"/rollouts?canary=team%2Fservice-3":                           "1–50 of 1,000 rollouts",
 		"/rollouts?q=BUILD-1234":                                      "1–1 of 1 rollouts",
 		"/rollouts?q=app:2.0.9&canary=team%2Fservice-9":               "1–50 of 112 rollouts",
 		"/rollouts?from=2026-03-01&to=2026-03-02":                     "1–48 of 48 rollouts",
 		"/rollouts?from=2026-03-01&to=2026-03-02&result=promoted&q=a": "1–38 of 38 rollouts",
-		"/": "All 10000 rollouts",
+		"/": "All 10,000 rollouts",
 	}
 }
 
@@ -99,7 +99,7 @@ func TestAmongTenThousandRollouts(t *testing.T) {
 	_, last := get(s.door, "/rollouts?page=200")
 	seen(t, "the oldest", last, `>2.0.0 (00000000)</a>`, `rel="prev" href="/rollouts?page=199"`)
 	_, beyond := get(s.door, "/rollouts?page=300")
-	seen(t, "beyond the oldest", beyond, "No rollout of 10000 is on this page", `rel="prev" href="/rollouts?page=200"`)
+	seen(t, "beyond the oldest", beyond, "There is no page so far back: 10,000 rollouts match", `rel="prev" href="/rollouts?page=200"`)
 }
 
 // The server's time for one page among 10,000 rollouts: docs/page.md has what it was.

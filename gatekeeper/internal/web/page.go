@@ -56,6 +56,7 @@ func newPages(d door, s *sessions) *pages {
 func helpers() template.FuncMap {
 	return template.FuncMap{
 		"share": share, "number": number, "capital": capital,
+		"count":   func(n int) string { return number(uint64(n)) },
 		"percent": func(p float64) string { return share(p / 100) },
 		"utc":     func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05") + " UTC" },
 		"iso":     func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
@@ -224,7 +225,7 @@ func (p *pages) rollout(c *gin.Context) {
 		return
 	}
 	d := newDetail(s, rules, now)
-	f := frame{Title: s.Rollout.Revision.Label() + " of " + s.Rollout.Canary.String(), Body: d, Live: d.Open}
+	f := frame{Title: d.Sight.Label + ": " + s.Rollout.Revision.Label() + " of " + s.Rollout.Canary.String(), Body: d, Live: d.Open}
 	if one, _, ok := p.sessions.of(c.Request); ok {
 		f.Said = p.sessions.said(one)
 	}

@@ -128,13 +128,10 @@ func ended(r rollout.Rollout) sight {
 func holding(s policy.Standing) *policy.Gate {
 	stages := []policy.Stage{policy.StageIncrease}
 	switch {
-	case s.Rollout.Phase == rollout.WaitingPromotion:
+	case s.Rollout.Phase == rollout.WaitingPromotion || s.Rollout.Latest.Weight >= 100:
 		stages = []policy.Stage{policy.StagePromotion}
 	case s.Rollout.Latest.Weight == 0:
-		stages = []policy.Stage{policy.StageStart, policy.StageIncrease}
-	case s.Rollout.Latest.Next >= 100:
-		// The next question is about the promotion, or about the last step before it.
-		stages = append(stages, policy.StagePromotion)
+		stages = append(stages, policy.StageStart)
 	}
 	for i, g := range s.Gates {
 		if !g.Open && slices.ContainsFunc(g.Stages, func(stage policy.Stage) bool { return slices.Contains(stages, stage) }) {

@@ -13,6 +13,7 @@
 
   const take = (fresh) => {
     const before = state();
+    document.title = fresh.title;
     for (const part of fresh.querySelectorAll("[data-part]")) {
       const old = document.getElementById(part.id);
       if (!old || known.get(part.id) === part.innerHTML) continue;
