@@ -14,7 +14,7 @@ import (
 )
 
 // ask sends a request with a bearer token, "" for none.
-func ask(t *testing.T, h http.Handler, method, path, token, body string) *httptest.ResponseRecorder {
+func ask(t testing.TB, h http.Handler, method, path, token, body string) *httptest.ResponseRecorder {
 	t.Helper()
 	req := httptest.NewRequestWithContext(t.Context(), method, path, strings.NewReader(body))
 	if token != "" {

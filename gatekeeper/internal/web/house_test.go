@@ -89,7 +89,7 @@ func (h *house) ends(phase rollout.Phase) {
 
 func (h *house) verdict(query string) Verdict { return verdictOf(h.t, h.door, query) }
 
-func verdictOf(t *testing.T, door http.Handler, query string) (v Verdict) {
+func verdictOf(t testing.TB, door http.Handler, query string) (v Verdict) {
 	t.Helper()
 	rec := ask(t, door, http.MethodGet, "/api/v1/verdict?"+query, "", "")
 	if err := json.Unmarshal(rec.Body.Bytes(), &v); err != nil || rec.Code != http.StatusOK {

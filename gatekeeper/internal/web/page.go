@@ -226,6 +226,9 @@ func (p *pages) rollout(c *gin.Context) {
 	}
 	d := newDetail(s, rules, now)
 	f := frame{Title: d.Sight.Label + ": " + s.Rollout.Revision.Label() + " of " + s.Rollout.Canary.String(), Body: d, Live: d.Open}
+	if d.Open {
+		f.Events = "/api/v1/rollouts/" + s.Rollout.ID + "/events"
+	}
 	if one, _, ok := p.sessions.of(c.Request); ok {
 		f.Said = p.sessions.said(one)
 	}

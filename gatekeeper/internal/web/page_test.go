@@ -102,7 +102,7 @@ func TestPagesCanBeReadWithoutAScriptAndWithoutATokenWhereThatIsAllowed(t *testi
 		"shop/cart", "Frozen", "Opens <time datetime=\"2026-03-05T07:00:00Z\">2026-03-05 07:00:00 UTC</time>", "shop/search", "The last one came back", "All 3 rollouts", "Rolled back")
 	_, _, one := r.get("/rollouts/" + s.id(podinfo))
 	seen(t, "one rollout", one, "2.0.0 (6f7c2d9b)", "Waits for approval", "The canary fails", "it is rolled back at 200 : 1", `<th scope="row" class="num">50 % <small>now</small></th>`,
-		"<b>approval</b> a person must approve the promotion", "Nobody has decided anything", "canary weight is 25 %", "build-2.0.0", "/report.md", ">Sign in</a> to approve")
+		"<b>approval</b> a person must approve the promotion", "Nobody has decided anything", "canary weight is 25 %", "build-2.0.0", `data-events="/api/v1/rollouts/`, "/report.md", ">Sign in</a> to approve")
 	if strings.Contains(one, `href="/rollouts/`+s.id(podinfo)+`/approve"`) {
 		t.Error("who has not signed in is shown a button")
 	}

@@ -23,15 +23,15 @@
       old.replaceChildren(...part.childNodes);
       localise(old);
       old.querySelectorAll(".scroll").forEach((s, i) => { s.scrollLeft = scrolled[i] ?? 0; });
-      if (focused) again(old, focused).focus({preventScroll: true});
+      if (focused) same(old, focused).focus({preventScroll: true});
     }
     if (state() !== before) announce.textContent = state() ?? "";
   };
   // What had the focus, in the part made anew; the main part of the page where it is gone.
-  const again = (part, was) => {
-    const same = [...part.querySelectorAll("a, [tabindex]")].find((e) =>
+  const same = (part, was) => {
+    const found = [...part.querySelectorAll("a, [tabindex]")].find((e) =>
       was.id ? e.id === was.id : e.getAttribute("href") === was.getAttribute("href") && e.ariaLabel === was.ariaLabel);
-    return same ?? document.getElementById("main");
+    return found ?? document.getElementById("main");
   };
 
   let busy = false, missed = false, last = 0;
@@ -48,11 +48,12 @@
     if (missed) { missed = false; setTimeout(refresh, 500); }
   };
 
-  let source = null;
+  let source = null, again = 0;
   const listen = () => {
+    again = Date.now() + 30_000; // where there is no room for one more listener, looking has to do
     source = new EventSource(body.dataset.events);
-    for (const name of ["message", "rollout", "end"]) source.addEventListener(name, refresh);
-    source.addEventListener("end", () => { source.close(); body.removeAttribute("data-events"); });
+    source.addEventListener("state", refresh);
+    source.addEventListener("end", () => { source.close(); delete body.dataset.events; refresh(); });
     source.onopen = () => { if (!lost.hidden) refresh(); };
   };
 
@@ -63,7 +64,7 @@
   // News come by events where there are any; looking from time to time finds what they missed.
   setInterval(() => {
     if (document.hidden) return;
-    if (body.dataset.events && source?.readyState !== EventSource.OPEN && source?.readyState !== EventSource.CONNECTING) listen();
+    if (body.dataset.events && source?.readyState === EventSource.CLOSED && Date.now() > again) listen();
     if (Date.now() - last > (source?.readyState === EventSource.OPEN ? 10_000 : 3_000)) refresh();
   }, 1000);
   document.addEventListener("visibilitychange", () => { if (!document.hidden) refresh(); });
