@@ -9,6 +9,8 @@ import (
 	"slices"
 	"sort"
 	"strconv"
+	"sync"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -35,6 +37,8 @@ import (
 const (
 	deployIDAnnotation = "rollout.monitoring/deploy-id"
 	changeAnnotation   = "rollout.monitoring/change"
+	commitAnnotation   = "rollout.monitoring/commit"
+	committedAt        = "rollout.monitoring/commit-time"
 	weightAnnotation   = "nginx.ingress.kubernetes.io/canary-weight"
 	revisionAnnotation = "deployment.kubernetes.io/revision"
 	portAnnotation     = "prometheus.io/port"
@@ -52,6 +56,9 @@ type Cluster struct {
 	sets     cache.Indexer // by owner
 	pods     cache.Indexer // by owner
 	ingress  netlisters.IngressLister
+
+	restMu sync.Mutex
+	rest   map[rollout.Key]map[string]string // tracked files of Canaries when they were at rest last
 }
 
 // Config finds the way to the API server: the kubeconfig file when one is given, else the pod's service account.
@@ -82,6 +89,7 @@ func New(cfg *rest.Config) (*Cluster, error) {
 	}
 	c := &Cluster{
 		live:    dyn,
+		rest:    map[rollout.Key]map[string]string{},
 		core:    informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithTransform(slim)),
 		dynamic: dynamicinformer.NewDynamicSharedInformerFactory(dyn, 0),
 	}
@@ -216,11 +224,13 @@ func (c *Cluster) read(o map[string]any) (rollout.Canary, error) {
 		canary.Service = cmp.Or(text(o, "spec", "service", "name"), target)
 	}
 	canary.Next = nextWeight(o, canary.Weight)
-	var revisionPods, stablePods []rollout.Pod
-	var errCanary, errPrimary error
-	canary.Revision, revisionPods, errCanary = c.version(ns, target, rollout.TrackCanary)
-	canary.Stable, stablePods, errPrimary = c.version(ns, target+"-primary", rollout.TrackPrimary)
-	canary.Pods = append(revisionPods, stablePods...)
+	next, errCanary := c.version(ns, target, rollout.TrackCanary)
+	stable, errPrimary := c.version(ns, target+"-primary", rollout.TrackPrimary)
+	canary.Revision, canary.Stable, canary.Pods = next.revision, stable.revision, append(next.pods, stable.pods...)
+	files := c.files(o, canary)
+	if canary.Phase.UnderWay() || canary.Phase == rollout.Failed {
+		canary.Changes = append(differences(next.template, stable.template), files...)
+	}
 	return canary, errors.Join(errCanary, errPrimary)
 }
 
@@ -238,55 +248,76 @@ func (c *Cluster) liveWeight(ns, ingress string, status int) int {
 	return weight
 }
 
-// version reads the current revision of a Deployment and the pods of all its revisions.
-func (c *Cluster) version(ns, name string, track rollout.Track) (rollout.Revision, []rollout.Pod, error) {
+// deployed is what a Deployment runs; the zero one while there is none, or while the Deployment controller has not made its
+// newest ReplicaSet yet.
+type deployed struct {
+	revision rollout.Revision
+	template *corev1.PodTemplateSpec // of that revision; watched, not ours to change
+	pods     []rollout.Pod           // of all its revisions
+}
+
+// version reads what a Deployment runs.
+func (c *Cluster) version(ns, name string, track rollout.Track) (deployed, error) {
 	d, err := c.deploys.Deployments(ns).Get(name)
 	if apierrors.IsNotFound(err) {
-		return rollout.Revision{}, nil, nil
+		return deployed{}, nil
 	}
 	if err != nil {
-		return rollout.Revision{}, nil, fmt.Errorf("read deployment %s: %w", name, err)
+		return deployed{}, fmt.Errorf("read deployment %s: %w", name, err)
 	}
 	sets, err := owned[*appsv1.ReplicaSet](c.sets, d.UID)
 	if err != nil {
-		return rollout.Revision{}, nil, err
+		return deployed{}, err
 	}
-	var pods []rollout.Pod
+	var found deployed
 	for _, rs := range sets {
 		list, err := owned[*corev1.Pod](c.pods, rs.UID)
 		if err != nil {
-			return rollout.Revision{}, nil, err
+			return deployed{}, err
 		}
 		for _, p := range list {
 			if p.Status.Phase == corev1.PodPending || p.Status.Phase == corev1.PodRunning {
-				pods = append(pods, pod(p, track))
+				found.pods = append(found.pods, pod(p, track))
 			}
 		}
 	}
 	// The cache has no order, and two ticks must not differ in it.
-	slices.SortFunc(pods, func(a, b rollout.Pod) int { return cmp.Compare(a.Name, b.Name) })
-	return revision(d, sets), pods, nil
+	slices.SortFunc(found.pods, func(a, b rollout.Pod) int { return cmp.Compare(a.Name, b.Name) })
+	if rs := newest(d, sets); rs != nil {
+		found.revision, found.template = revision(rs), &rs.Spec.Template
+	}
+	return found, nil
 }
 
-// revision is the Deployment's newest ReplicaSet; the zero Revision while the Deployment controller has not made it yet.
-func revision(d *appsv1.Deployment, sets []*appsv1.ReplicaSet) rollout.Revision {
+// newest is the Deployment's newest ReplicaSet; nil while the Deployment controller has not made it yet.
+func newest(d *appsv1.Deployment, sets []*appsv1.ReplicaSet) *appsv1.ReplicaSet {
 	if d.Status.ObservedGeneration < d.Generation {
-		return rollout.Revision{}
+		return nil
 	}
 	for _, rs := range sets {
 		if rs.Annotations[revisionAnnotation] == d.Annotations[revisionAnnotation] {
-			rev := rollout.Revision{
-				Hash:     rs.Labels[appsv1.DefaultDeploymentUniqueLabelKey],
-				DeployID: rs.Spec.Template.Annotations[deployIDAnnotation],
-				Change:   rs.Spec.Template.Annotations[changeAnnotation],
-			}
-			if containers := rs.Spec.Template.Spec.Containers; len(containers) > 0 {
-				rev.Image = containers[0].Image
-			}
-			return rev
+			return rs
 		}
 	}
-	return rollout.Revision{}
+	return nil
+}
+
+func revision(rs *appsv1.ReplicaSet) rollout.Revision {
+	annotations := rs.Spec.Template.Annotations
+	rev := rollout.Revision{
+		Hash:     rs.Labels[appsv1.DefaultDeploymentUniqueLabelKey],
+		DeployID: annotations[deployIDAnnotation],
+		Change:   annotations[changeAnnotation],
+		Commit:   annotations[commitAnnotation],
+	}
+	// A time that can not be read is none: lead times are left out then.
+	if at, err := time.Parse(time.RFC3339, annotations[committedAt]); err == nil {
+		rev.CommittedAt = at.UTC()
+	}
+	if containers := rs.Spec.Template.Spec.Containers; len(containers) > 0 {
+		rev.Image = containers[0].Image
+	}
+	return rev
 }
 
 // policyName is the policy that the Canary's own hooks name in their metadata.
