@@ -23,7 +23,7 @@ import (
 
 // Slack is what the door needs for the buttons in Slack messages.
 type Slack struct {
-	// Secret is the app's signing secret as it is now. An error: nobody may press.
+	// Secret is the app's signing secret as it is now. nil, or an error: nobody may press.
 	Secret       func() (string, error)
 	Approvers    []string // user ids; empty: whoever sees the message
 	ResponseHost string   // scheme and host to which answers may go
@@ -89,9 +89,13 @@ func (d door) slack(c *gin.Context) {
 
 // pressed is a genuine press that was not seen before, or the status to refuse it with.
 func (d door) pressed(r *http.Request) (callback slack.InteractionCallback, status int, err error) {
+	notEnabled := errors.New("not enabled: the gatekeeper has no signing secret of a Slack app")
+	if d.cfg.Slack.Secret == nil {
+		return callback, http.StatusForbidden, notEnabled
+	}
 	secret, err := d.cfg.Slack.Secret()
 	if err != nil {
-		return callback, http.StatusForbidden, errors.New("not enabled: the gatekeeper has no signing secret of a Slack app")
+		return callback, http.StatusForbidden, notEnabled
 	}
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
