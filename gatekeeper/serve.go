@@ -145,6 +145,7 @@ func (c serveCmd) lead(ctx context.Context, d doors, log *slog.Logger, reg *prom
 	people := web.New(web.Config{
 		Desk: memory, Conductor: conductor, Policies: policies, Healthy: healthy, Metrics: reg, Log: log.With("component", "web"),
 		Now: time.Now, AlertTime: c.AlertTime, Access: access, SecureCookies: c.SecureCookies, Slack: c.pressed(told), Stopping: ctx.Done(),
+		Rate: c.Rate, Proxies: c.TrustedProxies,
 	})
 	group.Add(rungroup.ContextHandler(ctx))
 	defer d.open(hooks, people)()
@@ -212,6 +213,7 @@ func listen(group *rungroup.Group, ctx context.Context, address string, handler 
 		ReadTimeout:       10 * time.Second,
 		WriteTimeout:      30 * time.Second,
 		IdleTimeout:       60 * time.Second,
+		MaxHeaderBytes:    32 << 10,
 	}
 	group.Add(func() error {
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {

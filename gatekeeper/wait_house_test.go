@@ -79,7 +79,7 @@ func (g *gatekeeper) open() {
 	door := web.New(web.Config{
 		Desk: memory, Conductor: conductor, Now: g.clock, AlertTime: time.Hour, Policies: policies, Healthy: func() error { return nil },
 		Metrics: prometheus.NewRegistry(), Log: slog.New(slog.DiscardHandler), Stopping: stopping,
-		Access: web.Access{Anonymous: web.Viewer, Tokens: tokens},
+		Access: web.Access{Anonymous: web.Viewer, Tokens: tokens}, Rate: 1e6,
 	})
 	listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", g.address)
 	if err != nil {

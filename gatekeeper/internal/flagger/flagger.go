@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -118,9 +119,12 @@ func (d *door) measured(hook rollout.Hook) gin.HandlerFunc {
 		began := time.Now()
 		c.Request.Body = http.MaxBytesReader(c.Writer, c.Request.Body, maxBody)
 		payload, err := Decode(c.Request.Body)
-		if err != nil {
+		switch tooBig := new(http.MaxBytesError); {
+		case errors.As(err, &tooBig):
+			c.String(http.StatusRequestEntityTooLarge, "%s\n", err)
+		case err != nil:
 			c.String(http.StatusBadRequest, "%s\n", err)
-		} else {
+		default:
 			handle(c, hook, payload)
 		}
 		duration.Observe(time.Since(began).Seconds())
@@ -145,11 +149,22 @@ func (d *door) ask(c *gin.Context, hook rollout.Hook, p Payload) {
 }
 
 func (d *door) heard(c *gin.Context, _ rollout.Hook, p Payload) {
-	d.told(c, p, d.answerer.Heard(c.Request.Context(), p.Key(), p.Metadata["eventMessage"]))
+	d.told(c, p, d.answerer.Heard(c.Request.Context(), p.Key(), cut(p.Metadata["eventMessage"])))
 }
 
 func (d *door) finished(c *gin.Context, _ rollout.Hook, p Payload) {
-	d.told(c, p, d.answerer.Finished(c.Request.Context(), p.Key(), p.Phase))
+	d.told(c, p, d.answerer.Finished(c.Request.Context(), p.Key(), rollout.Phase(cut(string(p.Phase)))))
+}
+
+// maxText bounds what of a message is kept, in bytes: a rollout's record is written anew every second.
+const maxText = 2000
+
+// cut shortens text to maxText, at the end of a character.
+func cut(text string) string {
+	if len(text) <= maxText {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxText], "") + "…"
 }
 
 // told answers a message: 200 once it is durable. A 500 lets Flagger send a post-rollout again, as far as its retries go.

@@ -101,6 +101,14 @@ func TestMessages(t *testing.T) {
 	}
 }
 
+func TestLongMessagesAreCut(t *testing.T) {
+	a := &answerer{}
+	call(newDoor(a, nil), http.MethodPost, "/hooks/v1/event", `{"name":"a","namespace":"b","metadata":{"eventMessage":"`+strings.Repeat("é", maxText)+`"}}`)
+	if want := "heard b/a " + strings.Repeat("é", maxText/2) + "…"; a.told != want {
+		t.Errorf("%d bytes: %q", len(a.told), a.told)
+	}
+}
+
 // A path that is not a hook must never say yes: as a rollback hook's URL it would roll every release back.
 func TestNothingElseSaysYes(t *testing.T) {
 	h := newDoor(&answerer{yes: true}, nil)
@@ -118,7 +126,7 @@ func TestNothingElseSaysYes(t *testing.T) {
 		{"POST", "/hooks/v1/rollback", "", 400},
 		{"POST", "/hooks/v1/rollback", "[]", 400},
 		{"POST", "/hooks/v1/rollback", `{"name":"podinfo"}`, 400},
-		{"POST", "/hooks/v1/rollback", `{"name":"` + strings.Repeat("x", maxBody) + `","namespace":"demo"}`, 400},
+		{"POST", "/hooks/v1/rollback", `{"name":"` + strings.Repeat("x", maxBody) + `","namespace":"demo"}`, 413},
 	} {
 		if status, _ := call(h, c.method, c.path, c.body); status != c.want {
 			t.Errorf("%s %s %.20s: status %d, want %d", c.method, c.path, c.body, status, c.want)

@@ -217,11 +217,11 @@ type faulty struct {
 	memo, save error
 }
 
-func (f *faulty) SaveMemo(ctx context.Context, name string, document []byte) error {
+func (f *faulty) SaveMemo(ctx context.Context, name string, document []byte, entries ...rollout.Entry) error {
 	if f.memo != nil {
 		return f.memo
 	}
-	return f.Ledger.SaveMemo(ctx, name, document)
+	return f.Ledger.SaveMemo(ctx, name, document, entries...)
 }
 
 func (f *faulty) Save(ctx context.Context, changes ...rollout.Change) error {

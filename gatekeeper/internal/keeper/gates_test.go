@@ -3,6 +3,7 @@ package keeper_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"reflect"
 	"strings"
 	"sync/atomic"
@@ -97,21 +98,38 @@ func TestFiringAlertsHoldAlsoAfterARestart(t *testing.T) {
 	h.waits()
 	h.want(rollout.ConfirmRollout, true)
 	alert := policy.Alert{Labels: map[string]string{"alertname": "DatabaseDown", "severity": "page"}, Since: h.now, Until: h.now.Add(time.Hour)}
-	if err := h.keeper.Alerted(t.Context(), map[string]policy.Alert{"1": alert}, nil); err != nil {
+	if err := h.keeper.Alerted(t.Context(), "alertmanager", map[string]policy.Alert{"1": alert}, nil); err != nil {
 		t.Fatal(err)
 	}
 	h.want(rollout.ConfirmRollout, false)
 	h.restart()
 	h.pass(1, 0, 0)
 	h.want(rollout.ConfirmRollout, false)
-	if err := h.keeper.Alerted(t.Context(), nil, []string{"1"}); err != nil {
+	if err := h.keeper.Alerted(t.Context(), "alertmanager", nil, []string{"1"}); err != nil {
 		t.Fatal(err)
 	}
 	h.want(rollout.ConfirmRollout, true)
-	if err := h.keeper.Alerted(t.Context(), map[string]policy.Alert{"1": alert}, nil); err != nil {
+	if err := h.keeper.Alerted(t.Context(), "alertmanager", map[string]policy.Alert{"1": alert}, nil); err != nil {
 		t.Fatal(err)
 	}
-	h.now = h.now.Add(61 * time.Minute) // nobody has told of it since
+	alert.Until = alert.Until.Add(time.Minute) // told again: no change
+	if err := h.keeper.Alerted(t.Context(), "alertmanager", map[string]policy.Alert{"1": alert}, nil); err != nil {
+		t.Fatal(err)
+	}
+	entries, err := h.store.Entries(t.Context(), 0, 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := &strings.Builder{}
+	for _, e := range entries {
+		if e.Kind == rollout.EntryAlerts {
+			fmt.Fprintf(told, "%s\n", e.Body)
+		}
+	}
+	if strings.Count(told.String(), `"by":"alertmanager","began":{"1":`) != 2 || strings.Count(told.String(), `"ended":["1"]`) != 1 || strings.Count(told.String(), "\n") != 3 {
+		t.Errorf("the ledger says\n%s", told)
+	}
+	h.now = h.now.Add(62 * time.Minute) // nobody has told of it since
 	h.pass(1, 0, 0)
 	h.want(rollout.ConfirmRollout, true)
 }

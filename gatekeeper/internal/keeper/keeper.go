@@ -40,7 +40,7 @@ type Ledger interface {
 	SavePolicy(ctx context.Context, digest string, document []byte) error
 	Policy(ctx context.Context, digest string) ([]byte, error)
 	// SaveMemo and Memo keep small documents by name. Memo returns rollout.ErrNotFound for one that is not there.
-	SaveMemo(ctx context.Context, name string, document []byte) error
+	SaveMemo(ctx context.Context, name string, document []byte, entries ...rollout.Entry) error
 	Memo(ctx context.Context, name string) ([]byte, error)
 	// Find returns the rollouts that q chooses, newest first, and how many there are without its limit.
 	Find(ctx context.Context, q rollout.Query) (page []rollout.Brief, total int, err error)

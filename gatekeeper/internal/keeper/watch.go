@@ -202,12 +202,14 @@ func (k *Keeper) oldestBudget(now time.Time) (oldest rollout.Canary, rules polic
 
 // Alerted takes in alerts that fire or are over, by their fingerprints, durably: Alertmanager repeats itself after hours
 // only, and a restart must not open a gate.
-func (k *Keeper) Alerted(ctx context.Context, firing map[string]policy.Alert, over []string) error {
+// What has changed by it stands in the ledger, with who told it.
+func (k *Keeper) Alerted(ctx context.Context, by string, firing map[string]policy.Alert, over []string) error {
 	k.writing.Lock()
 	defer k.writing.Unlock()
 	k.mu.Lock()
-	alerts := maps.Clone(k.alerts)
+	before := k.alerts
 	k.mu.Unlock()
+	alerts := maps.Clone(before)
 	maps.Copy(alerts, firing)
 	for _, id := range over {
 		delete(alerts, id)
@@ -218,7 +220,15 @@ func (k *Keeper) Alerted(ctx context.Context, firing map[string]policy.Alert, ov
 	if err != nil {
 		return fmt.Errorf("encode alerts: %w", err)
 	}
-	if err := k.cfg.Ledger.SaveMemo(ctx, alertsMemo, text); err != nil {
+	var entries []rollout.Entry
+	if change := changeOf(by, before, alerts); len(change.Began)+len(change.Ended) > 0 {
+		body, err := json.Marshal(change)
+		if err != nil {
+			return fmt.Errorf("encode change of alerts: %w", err)
+		}
+		entries = append(entries, rollout.Entry{At: now, Kind: rollout.EntryAlerts, Body: body})
+	}
+	if err := k.cfg.Ledger.SaveMemo(ctx, alertsMemo, text, entries...); err != nil {
 		return err
 	}
 	k.mu.Lock()
@@ -226,6 +236,28 @@ func (k *Keeper) Alerted(ctx context.Context, firing map[string]policy.Alert, ov
 	k.alerts = alerts
 	k.publish()
 	return nil
+}
+
+// alertsChange is the body of an entry about alerts, by their fingerprints. An alert that is only told again is no change.
+type alertsChange struct {
+	By    string                  `json:"by"`
+	Began map[string]policy.Alert `json:"began,omitempty"`
+	Ended []string                `json:"ended,omitempty"` // told to be over, or not told of for too long
+}
+
+func changeOf(by string, before, after map[string]policy.Alert) alertsChange {
+	change := alertsChange{By: by, Began: map[string]policy.Alert{}}
+	for id, a := range after {
+		if _, known := before[id]; !known {
+			change.Began[id] = a
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(before)) {
+		if _, fires := after[id]; !fires {
+			change.Ended = append(change.Ended, id)
+		}
+	}
+	return change
 }
 
 // alertsMemo is where the ledger keeps the alerts that fire.

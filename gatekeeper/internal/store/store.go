@@ -158,11 +158,14 @@ func (s *Store) Policy(ctx context.Context, digest string) ([]byte, error) {
 	return s.document(ctx, "policy", digest, `SELECT document FROM policies WHERE digest = $1`)
 }
 
-// SaveMemo keeps a small document under its name in place of the one before, durably.
-func (s *Store) SaveMemo(ctx context.Context, name string, document []byte) error {
+// SaveMemo keeps a small document under its name in place of the one before, with entries about the change, durably.
+func (s *Store) SaveMemo(ctx context.Context, name string, document []byte, entries ...rollout.Entry) error {
 	err := s.write(ctx, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, `INSERT INTO memos (name, document) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET document = excluded.document`, name, string(document))
-		return err
+		if err != nil {
+			return err
+		}
+		return saveEntries(ctx, tx, entries)
 	})
 	if err != nil {
 		return fmt.Errorf("save memo %s: %w", name, err)

@@ -209,19 +209,26 @@ type identify func(r *http.Request) (who identity, ok bool)
 // errCredentials is returned for credentials that do not hold.
 var errCredentials = errors.New("this bearer token is not known here")
 
-// bearer is who has a bearer token, or errCredentials, with the reason for a pipeline's.
+// bearer is who has a bearer token, or errCredentials, with the reason for a pipeline's, or errTooMany.
 func (d door) bearer(ctx context.Context, secret string) (identity, error) {
 	if who, ok := d.cfg.Access.Tokens.who(keyOf(secret)); ok {
 		return who, nil
 	}
-	if d.cfg.Access.Pipelines == nil || !looksSigned(secret) {
-		return identity{}, errCredentials
+	// A token of ours always holds: whoever guesses, from the same address, must not keep operators out.
+	attempts := d.failed.of(addressIn(ctx))
+	if attempts.Tokens() < 1 {
+		return identity{}, errTooMany
 	}
-	who, err := d.cfg.Access.Pipelines.who(ctx, secret)
-	if err != nil {
-		return identity{}, fmt.Errorf("%w: %w", errCredentials, err)
+	err := errCredentials
+	if d.cfg.Access.Pipelines != nil && looksSigned(secret) {
+		who, trouble := d.cfg.Access.Pipelines.who(ctx, secret)
+		if trouble == nil {
+			return who, nil
+		}
+		err = fmt.Errorf("%w: %w", errCredentials, trouble)
 	}
-	return who, nil
+	attempts.Allow()
+	return identity{}, err
 }
 
 // identified is who sent r. Credentials that do not hold are an error: falling back to anonymous would hide a mistake.
@@ -255,10 +262,18 @@ func whoIs(ctx context.Context) identity {
 
 // enter lets through who may use a route that needs a role, with the identity in the request's context.
 func (d door) enter(needed Role) gin.HandlerFunc {
+	own := http.NewCrossOriginProtection()
 	return func(c *gin.Context) {
 		c.Request.Body = http.MaxBytesReader(c.Writer, c.Request.Body, maxBody)
+		c.Header("Cache-Control", "no-store")
+		if own.Check(c.Request) != nil {
+			d.turnAway(c, http.StatusForbidden, "the request came from another site")
+			return
+		}
 		who, err := d.identified(c.Request)
 		switch {
+		case errors.Is(err, errTooMany):
+			d.turnAway(c, http.StatusTooManyRequests, err.Error())
 		case err != nil:
 			d.cfg.Log.Warn("request with credentials that do not hold refused", "path", c.FullPath(), "from", c.ClientIP(), "why", err)
 			d.turnAway(c, http.StatusUnauthorized, err.Error())
@@ -275,8 +290,11 @@ func (d door) enter(needed Role) gin.HandlerFunc {
 
 // turnAway ends a request that may not go on.
 func (d door) turnAway(c *gin.Context, status int, why string) {
-	if status == http.StatusUnauthorized {
+	switch status {
+	case http.StatusUnauthorized:
 		c.Header("WWW-Authenticate", `Bearer realm="gatekeeper"`)
+	case http.StatusTooManyRequests:
+		c.Header("Retry-After", "5")
 	}
 	c.AbortWithStatusJSON(status, gin.H{"error": why})
 }

@@ -141,10 +141,12 @@ func (d door) alerts(c *gin.Context) {
 			firing[a.Fingerprint] = policy.Alert{Labels: a.Labels, Summary: a.Annotations["summary"], Since: a.StartsAt, Until: d.cfg.Now().Add(d.cfg.AlertTime)}
 		}
 	}
-	if err := d.cfg.Conductor.Alerted(c.Request.Context(), firing, over); err != nil {
+	who := whoIs(c.Request.Context())
+	if err := d.cfg.Conductor.Alerted(c.Request.Context(), who.Name, firing, over); err != nil {
 		d.refuse(c, err)
 		return
 	}
+	d.cfg.Log.Info("alerts were told", "firing", len(firing), "over", len(over), "by", who.Name, "from", c.ClientIP())
 	c.JSON(http.StatusOK, gin.H{"firing": len(firing), "resolved": len(over)})
 }
 

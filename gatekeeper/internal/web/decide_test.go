@@ -42,7 +42,7 @@ func (c *conductor) Decide(_ context.Context, id string, inSightOf int, d rollou
 	return rollout.Rollout{ID: id, Decisions: []rollout.Decision{d}}, nil
 }
 
-func (c *conductor) Alerted(_ context.Context, firing map[string]policy.Alert, over []string) error {
+func (c *conductor) Alerted(_ context.Context, _ string, firing map[string]policy.Alert, over []string) error {
 	for id, a := range firing {
 		c.told = append(c.told, "fires "+id+" "+a.Labels["alertname"]+" "+a.Summary)
 	}

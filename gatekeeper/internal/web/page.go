@@ -88,6 +88,9 @@ func (p *pages) enter(needed Role) gin.HandlerFunc {
 		case own.Check(c.Request) != nil:
 			p.show(c, http.StatusForbidden, "message", frame{Title: "Not done", Body: "The request came from another site."})
 			c.Abort()
+		case errors.Is(err, errTooMany):
+			p.show(c, http.StatusTooManyRequests, "message", frame{Title: "Not known", Body: capital(err.Error()) + "."})
+			c.Abort()
 		case err != nil:
 			p.show(c, http.StatusUnauthorized, "message", frame{Title: "Not known", Body: capital(err.Error()) + "."})
 			c.Abort()

@@ -71,7 +71,7 @@ func (s *scene) open(access Access) { s.door = New(s.config(access)) }
 func (s *scene) config(access Access) Config {
 	return Config{
 		Desk: s.store, Conductor: s.keeper, Policies: s.policies, Healthy: func() error { return nil }, Metrics: prometheus.NewRegistry(),
-		Log: slog.New(slog.DiscardHandler), Now: s.clock, AlertTime: time.Hour, Access: access,
+		Log: slog.New(slog.DiscardHandler), Now: s.clock, AlertTime: time.Hour, Access: access, Rate: 1e6,
 	}
 }
 

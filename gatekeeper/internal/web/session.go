@@ -174,6 +174,10 @@ func (p *pages) showLogin(c *gin.Context, status int, next, trouble string) {
 func (p *pages) login(c *gin.Context) {
 	next := local(c.PostForm("next"))
 	id, ok := p.sessions.begin(strings.TrimSpace(c.PostForm("token")))
+	if !ok && !p.failed.of(addressIn(c.Request.Context())).Allow() {
+		p.showLogin(c, http.StatusTooManyRequests, next, capital(errTooMany.Error())+".")
+		return
+	}
 	if !ok {
 		p.cfg.Log.Warn("sign-in with a token that does not hold refused", "from", c.ClientIP())
 		p.showLogin(c, http.StatusUnauthorized, next, "This token is not known here, or is not one for people. Look whether it was copied whole, or was replaced.")

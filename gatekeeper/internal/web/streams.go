@@ -49,10 +49,11 @@ func (s *stays) end(client string) {
 func (d door) stay(c *gin.Context) (leave func(), ok bool) {
 	client := clientOf(c)
 	if !d.stays.begin(client) {
-		c.Header("Retry-After", "5")
 		d.turnAway(c, http.StatusTooManyRequests, "too many requests stay open: close some, or ask without waiting")
 		return nil, false
 	}
+	// The server's deadline for reading a request would end the wait, too.
+	_ = http.NewResponseController(c.Writer).SetReadDeadline(time.Time{}) // what has no deadline needs none lifted
 	return func() { d.stays.end(client) }, true
 }
 
@@ -61,5 +62,5 @@ func clientOf(c *gin.Context) string {
 	if who := whoIs(c.Request.Context()); who.Name != anonymous {
 		return "name " + who.Name
 	}
-	return "address " + c.ClientIP()
+	return "address " + addressIn(c.Request.Context())
 }

@@ -7,11 +7,13 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"github.com/gin-gonic/gin"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/time/rate"
 
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/chart"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/policy"
@@ -43,10 +45,11 @@ type Conductor interface {
 	Canaries() []rollout.Canary
 	// Decide is in sight of a version of the rollout; -1: of any.
 	Decide(ctx context.Context, id string, inSightOf int, d rollout.Decision) (rollout.Rollout, error)
-	Alerted(ctx context.Context, firing map[string]policy.Alert, over []string) error
+	// Alerted is told by whom.
+	Alerted(ctx context.Context, by string, firing map[string]policy.Alert, over []string) error
 }
 
-// Config is what the door shows; all fields but Stopping are required.
+// Config is what the door shows; all fields but Proxies and Stopping are required.
 type Config struct {
 	Desk      Desk
 	Conductor Conductor
@@ -58,6 +61,10 @@ type Config struct {
 	// AlertTime is how long an alert fires without being told again.
 	AlertTime time.Duration
 	Access    Access
+	// Rate is how many requests a second one client may send, for long; for short, twice as many.
+	Rate float64
+	// Proxies are the networks of proxies that are believed when they say who the client is.
+	Proxies []netip.Prefix
 	// SecureCookies says that browsers come by TLS, though it may end before this door.
 	SecureCookies bool
 	Slack         Slack
@@ -105,9 +112,16 @@ func (d door) routes() []route {
 func New(cfg Config) http.Handler {
 	router := gin.New()
 	router.RedirectTrailingSlash = false // a path is in the table or it is not
-	_ = router.SetTrustedProxies(nil)    // nil can not be malformed
-	router.Use(gin.Recovery())
-	d := door{cfg: cfg, presses: &presses{seen: map[string]time.Time{}}, stays: &stays{of: map[string]int{}}}
+	proxies := make([]string, len(cfg.Proxies))
+	for i, network := range cfg.Proxies {
+		proxies[i] = network.String()
+	}
+	_ = router.SetTrustedProxies(proxies) // networks can not be malformed
+	d := door{
+		cfg: cfg, presses: &presses{seen: map[string]time.Time{}}, stays: &stays{of: map[string]int{}},
+		asked: newLimits(rate.Limit(cfg.Rate), max(1, int(2*cfg.Rate))), failed: newLimits(rate.Every(failedEvery), failedBurst),
+	}
+	router.Use(secured(), d.recovered, d.limited)
 	sessions := newSessions(cfg.Access.Tokens, cfg.Now)
 	d.identifiers = append(d.identifiers, sessions.identify)
 	newPages(d, sessions).route(router)
@@ -122,6 +136,8 @@ type door struct {
 	identifiers []identify // beside the bearer token, in this order
 	presses     *presses
 	stays       *stays
+	asked       *limits // requests of any kind
+	failed      *limits // attempts with credentials that do not hold
 }
 
 func (d door) ready(c *gin.Context) {

@@ -38,7 +38,7 @@ func newDoor(t *testing.T, healthy error) (http.Handler, rollout.Rollout, Config
 	cfg := Config{
 		Desk: memory, Conductor: &conductor{}, Now: time.Now, AlertTime: time.Hour, Policies: map[string]policy.Rules{"default": policy.Default()},
 		Healthy: func() error { return healthy }, Metrics: prometheus.NewRegistry(), Log: slog.New(slog.DiscardHandler),
-		Access: Access{Anonymous: Viewer, Tokens: secrets(t)},
+		Access: Access{Anonymous: Viewer, Tokens: secrets(t)}, Rate: 1e6,
 	}
 	return New(cfg), r, cfg
 }
