@@ -39,7 +39,7 @@ func (k *Keeper) rests(c rollout.Canary, ended rollout.Result, now time.Time) {
 		delete(k.doubts, c.Key)
 	case before.Settled.Equal(c.Settled):
 		delete(k.doubts, c.Key)
-		if before.Stable != c.Stable { // its pods were started anew, or the Deployment was read after the Canary
+		if before.Stable.Hash != c.Stable.Hash { // its pods were started anew, or the Deployment was read after the Canary
 			k.learn(c)
 		}
 	case !known || before.Settled.IsZero() || c.Phase == rollout.Initialized || ended != "" && ended != rollout.Superseded:
@@ -72,6 +72,7 @@ func (k *Keeper) forget() {
 	for key := range k.canaries {
 		names[key.String()] = true
 	}
+	maps.DeleteFunc(k.doubts, func(key rollout.Key, _ doubt) bool { return !names[key.String()] })
 	before := len(k.known)
 	maps.DeleteFunc(k.known, func(name string, _ rest) bool { return !names[name] })
 	k.learnt = k.learnt || len(k.known) < before

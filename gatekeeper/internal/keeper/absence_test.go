@@ -106,6 +106,41 @@ func TestWhatIsNoRolloutIsNotFound(t *testing.T) {
 	}
 }
 
+func TestACanaryThatIsDeletedWhileItIsDoubtedLeavesNothing(t *testing.T) {
+	h := absence(t)
+	h.rests(rollout.Succeeded, h.now.Add(time.Hour), "v2", "v2")
+	h.now = h.now.Add(2 * time.Hour)
+	h.restart()
+	h.pass(2, 0, 0)
+	h.cluster.mu.Lock()
+	h.cluster.gone = true
+	h.cluster.mu.Unlock()
+	h.pass(30, 0, 0)
+	h.is()
+	if all, err := h.store.List(t.Context(), "", 10); err != nil || len(all) != 0 {
+		t.Errorf("the ledger has %v %v", all, err)
+	}
+}
+
+// What rests writes nothing: a memo a second would be a write a second for each gatekeeper that has nothing to do.
+func TestAtRestNothingIsWritten(t *testing.T) {
+	h := absence(t)
+	zone := func() { // each look parses the time of the commit anew
+		h.set(func(c *rollout.Canary) {
+			c.Stable.CommittedAt = time.Date(2026, 1, 1, 0, 0, 0, 0, time.FixedZone("", 3600))
+		})
+	}
+	zone()
+	h.comesBack(time.Minute)
+	if err := h.store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		zone()
+		h.pass(1, 0, 0)
+	}
+}
+
 // One that was pushed a moment ago looks as if it had failed, until Flagger has looked at it.
 func TestARevisionThatFlaggerHasNotLookedAtYetHasNotFailed(t *testing.T) {
 	h := absence(t)

@@ -50,7 +50,7 @@ func (c *clocks) behind(now time.Time) bool { return now.Add(c.ahead).Before(c.r
 func (c *clocks) shown(now time.Time) []time.Time {
 	all := []time.Time{now.Add(c.ahead)}
 	if c.low != c.high {
-		all = []time.Time{now.Add(c.low), now.Add(c.high)}
+		all = append(all, now.Add(c.low), now.Add(c.high))
 	}
 	if c.behind(now) {
 		all = append(all, now.Add(c.short))
