@@ -138,6 +138,9 @@ func (c serveCmd) lead(ctx context.Context, d doors, log *slog.Logger, reg *prom
 	if err := c.archive(&group, ctx, memory, reg, log); err != nil {
 		return err
 	}
+	if err := c.delivery(&group, ctx, memory, reg, log); err != nil {
+		return err
+	}
 	if err := c.courier(&group, ctx, memory, told, reg, log); err != nil {
 		return err
 	}

@@ -288,6 +288,9 @@ func (k *Keeper) follow(c rollout.Canary, now time.Time) {
 	k.candidates[c.Key] = seen
 	if open != nil {
 		open.follow(c, now)
+		if open.rollout.FirstTrafficAt.IsZero() && len(c.Changes) > 0 {
+			open.rollout.Changes = c.Changes // Flagger tells of changed files only when its analysis begins
+		}
 	}
 	if move.end != "" {
 		k.end(open, move.end, c.Phase)

@@ -3,6 +3,7 @@ package web
 import (
 	"bytes"
 	"context"
+	"errors"
 	"net/http"
 	"net/url"
 
@@ -147,7 +148,15 @@ func (d door) recorded(ctx context.Context, id string) (policy.Tape, error) {
 	if err != nil {
 		return policy.Tape{}, err
 	}
-	return policy.Tape{Rollout: r, Rules: rules, Ticks: ticks}, nil
+	tape := policy.Tape{Rollout: r, Rules: rules, Ticks: ticks}
+	switch closed, err := d.cfg.Desk.Account(ctx, r.ID); {
+	case errors.Is(err, rollout.ErrNotFound): // still under way
+	case err != nil:
+		return policy.Tape{}, err
+	default:
+		tape.Seq, tape.Hash = closed.Seq, closed.Hash
+	}
+	return tape, nil
 }
 
 // rules are those that r was judged by.

@@ -48,4 +48,10 @@ func TestReports(t *testing.T) {
 	if n := strings.Count(text, report.Mark(r.ID)); status != http.StatusOK || !strings.HasPrefix(text, report.Heading) || n != entriesAtOnce+1 {
 		t.Errorf("the whole report: %d with %d entries", status, n)
 	}
+	if status, body := get(h, "/api/v1/rollouts/"+r.ID+"/tape"); status != 200 || !strings.Contains(body, `"seq":1,`) {
+		t.Errorf("the tape of a closed one has its place in the ledger: %d %.80s", status, body)
+	}
+	if status, body := get(h, "/api/v1/dora?canary=demo/podinfo"); status != 200 || !strings.Contains(body, `"changeFailureRate":`) {
+		t.Errorf("delivery metrics: %d %s", status, body)
+	}
 }

@@ -27,6 +27,8 @@ type Desk interface {
 	Get(ctx context.Context, id string) (rollout.Rollout, error)
 	Ticks(ctx context.Context, id string) ([]rollout.JudgedTick, error)
 	Policy(ctx context.Context, digest string) ([]byte, error)
+	// Account is the entry that closed a rollout, or rollout.ErrNotFound while there is none.
+	Account(ctx context.Context, id string) (rollout.Entry, error)
 	// Entries are the ledger's after seq, at most limit, in their order.
 	Entries(ctx context.Context, after int64, limit int) ([]rollout.Entry, error)
 	// WriteLedger and WriteBackup write the ledger, and all that is remembered, as a file.
@@ -95,6 +97,7 @@ func (d door) routes() []route {
 		{"POST", "/api/v1/rollouts/:id/hold", Operator, "Keep it where it is", d.decide(rollout.Pause)},
 		{"POST", "/api/v1/rollouts/:id/resume", Operator, "Let it go on", d.decide(rollout.Resume)},
 		{"GET", "/api/v1/why", Viewer, "How a Canary stands", d.why},
+		{"GET", "/api/v1/dora", Viewer, "Delivery metrics of the last 30 days", d.delivery},
 		{"GET", "/api/v1/standings", Viewer, "How all Canaries stand", d.standings},
 		{"GET", "/api/v1/verdict", Viewer, "What became of a deploy id", d.verdict},
 		{"POST", "/api/v1/alerts", Alerts, "Alerts that fire or are over, from Alertmanager", d.alerts},
