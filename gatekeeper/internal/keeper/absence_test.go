@@ -127,7 +127,7 @@ func TestAtRestNothingIsWritten(t *testing.T) {
 	h := absence(t)
 	zone := func() { // each look parses the time of the commit anew
 		h.set(func(c *rollout.Canary) {
-			c.Stable.CommittedAt = time.Date(2026, 1, 1, 0, 0, 0, 0, time.FixedZone("", 3600))
+			c.Stable.CommittedAt = time.Date(2026, 1, 1, 0, 0, 0, 0, time.FixedZone("", 5*3600+1800))
 		})
 	}
 	zone()
