@@ -52,8 +52,10 @@ func ParseSinks(file string, text []byte) (sinks.Config, error) {
 	}
 	base := sinks.Default()
 	d := sinksDocument{Repeat: duration(base.Repeat), Slack: slack{API: base.Slack.API}}
-	if err := yaml.UnmarshalWithOptions(text, &d, yaml.Strict()); err != nil {
-		return sinks.Config{}, located(file, err)
+	if empty := len(tree.Docs) == 0 || tree.Docs[0].Body == nil; !empty { // of which the library would make a document of zeros
+		if err := yaml.UnmarshalWithOptions(text, &d, yaml.Strict()); err != nil {
+			return sinks.Config{}, located(file, err)
+		}
 	}
 	if len(d.Sinks) > maxSinks {
 		return sinks.Config{}, fmt.Errorf("%s: %d sinks; at most %d are told at once", file, len(d.Sinks), maxSinks)
