@@ -16,7 +16,7 @@ export GOTOOLCHAIN := auto
 export PATH := $(CURDIR)/.lab/go/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help toolchain lab build test acceptance mutate fuzz bench golden lint charts prove demo image
+.PHONY: screenshots help toolchain lab build test acceptance mutate fuzz bench golden lint charts prove demo image
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
@@ -49,6 +49,8 @@ prove: lab ## run the scenarios: make prove ARGS="--engine existing"
 golden: lab ## make the golden hook requests and courses anew, from Flagger in the embedded engine
 	rm -rf build/golden; build/lab prove --engine embedded --only 1,2,3 --capture build/golden; \
 	cp build/golden/hooks.json gatekeeper/internal/flagger/testdata/ && cp build/golden/transcripts.json lab/internal/drill/
+screenshots: lab ## take the pictures of the page in docs/screenshots anew, of real releases in the embedded engine (needs chromium)
+	mkdir -p docs/screenshots && cd lab && SCREENSHOTS=$(CURDIR)/docs/screenshots go test -count 1 -timeout 20m -run '^TestReleasesOnThePage$$' .
 lint: toolchain ## check style with the pinned linter, formatting and module files included
 	@$(call each,$(GOLANGCI) run -c ../.golangci.yml ./... && $(GOLANGCI) fmt -c ../.golangci.yml --diff && go mod tidy -diff)
 charts: ## lint the charts against their schemas (needs helm)
