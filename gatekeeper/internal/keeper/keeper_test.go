@@ -48,6 +48,7 @@ func (c *cluster) Canaries() ([]rollout.Canary, error) {
 type house struct {
 	t       *testing.T
 	dir     string
+	dsn     string // of the ledger; "": a SQLite file in dir
 	cluster *cluster
 	now     time.Time
 	wall    time.Duration // by how much the wall's clock was set since the process began
@@ -78,7 +79,14 @@ func revision(hash string) rollout.Revision {
 
 func (h *house) open() {
 	var err error
-	if h.store, err = store.Open(h.t.Context(), filepath.Join(h.dir, "gatekeeper.db")); err != nil {
+	dsn := h.dsn
+	if dsn == "" {
+		dsn = filepath.Join(h.dir, "gatekeeper.db")
+	}
+	if h.store, err = store.Open(h.t.Context(), dsn); err != nil {
+		h.t.Fatal(err)
+	}
+	if err := h.store.Lead(h.t.Context()); err != nil {
 		h.t.Fatal(err)
 	}
 	h.t.Cleanup(func() { _ = h.store.Close() })

@@ -147,6 +147,17 @@ func explain(err error) error {
 
 // migrate brings the schema up to date. Replicas that start together do it one after the other.
 func migrate(ctx context.Context, db *sql.DB, lite bool) error {
+	migrations, err := migrations(db, lite)
+	if err != nil {
+		return fmt.Errorf("read schema: %w", err)
+	}
+	if _, err := migrations.Up(ctx); err != nil {
+		return fmt.Errorf("migrate schema: %w", err)
+	}
+	return nil
+}
+
+func migrations(db *sql.DB, lite bool) (*goose.Provider, error) {
 	dialect, folder := goose.DialectPostgres, "schema/postgres"
 	options := []goose.ProviderOption{goose.WithDisableGlobalRegistry(true), goose.WithGoMigrations(goose.NewGoMigration(4, &goose.GoFunc{RunTx: adopt}, nil))}
 	if lite {
@@ -154,22 +165,15 @@ func migrate(ctx context.Context, db *sql.DB, lite bool) error {
 	} else {
 		locker, err := lock.NewPostgresSessionLocker()
 		if err != nil {
-			return fmt.Errorf("read schema: %w", err)
+			return nil, err
 		}
 		options = append(options, goose.WithSessionLocker(locker))
 	}
 	files, err := fs.Sub(schema, folder)
 	if err != nil {
-		return fmt.Errorf("read schema: %w", err)
+		return nil, err
 	}
-	provider, err := goose.NewProvider(dialect, db, files, options...)
-	if err != nil {
-		return fmt.Errorf("read schema: %w", err)
-	}
-	if _, err := provider.Up(ctx); err != nil {
-		return fmt.Errorf("migrate schema: %w", err)
-	}
-	return nil
+	return goose.NewProvider(dialect, db, files, options...)
 }
 
 // adopt gives rollouts from before the ledger what lists and tapes need.
