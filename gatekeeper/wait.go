@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -54,6 +55,8 @@ const (
 	transit = 10 * time.Second
 	// farewellTime bounds what is asked after the end: the abort, the report.
 	farewellTime = 30 * time.Second
+	// maxAfter bounds, in seconds, how long we let ourselves be told to wait.
+	maxAfter = 30
 	// cancelTime bounds an abort: GitHub ends a cancelled step after 7.5 s.
 	cancelTime = 5 * time.Second
 )
@@ -210,12 +213,12 @@ func retried(err error) error {
 	switch {
 	case !errors.As(err, &no):
 		return err
-	case no.after > 0 && no.status/100 >= 4:
-		return errors.Join(backoff.RetryAfter(min(no.after, 30)), err)
-	case no.status/100 == 5 || no.status == http.StatusTooManyRequests || no.status == http.StatusRequestTimeout:
-		return err
-	default:
+	case no.status/100 != 5 && no.status != http.StatusTooManyRequests && no.status != http.StatusRequestTimeout:
 		return backoff.Permanent(err)
+	case no.after > 0:
+		return fmt.Errorf("%w (%w)", err, backoff.RetryAfter(min(no.after, maxAfter)))
+	default:
+		return err
 	}
 }
 
@@ -330,5 +333,5 @@ func public(server string) string {
 		return ""
 	}
 	where.User = nil
-	return string(bytes.TrimSuffix([]byte(where.String()), []byte("/")))
+	return strings.TrimSuffix(where.String(), "/")
 }

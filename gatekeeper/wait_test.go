@@ -220,7 +220,7 @@ func TestWaitTellsGitHub(t *testing.T) {
 func TestWaitSurvivesWhatComesBack(t *testing.T) {
 	s := &scripted{answers: []string{underWay, "503", "502", "429", "500", final("promoted")}}
 	code, _, errs := wait(t.Context(), s.start(t))
-	if code != 0 || strings.Count(errs, "asking again") != 1 || strings.Count(errs, "answers again") != 1 {
+	if code != 0 || len(s.asked) != 6 || strings.Count(errs, "asking again") != 1 || strings.Count(errs, "answers again") != 1 {
 		t.Errorf("exit %d, said\n%s", code, errs)
 	}
 }
