@@ -68,6 +68,30 @@ func TestEveryHookOfTheCanaryIsARouteOfItsOwnType(t *testing.T) {
 	}
 }
 
+// Several replicas share a database and agree by a Lease; a single one with a file is replaced before the next one starts.
+func TestReplicasOfTheGatekeeperShareADatabase(t *testing.T) {
+	one := render(t, chart.Release{Chart: "gatekeeper", Namespace: "rollout-system"})
+	if got := dig[string](t, one["Deployment"][0], "spec", "strategy", "type"); got != "Recreate" || len(one["PersistentVolumeClaim"]) != 1 || len(one["PodDisruptionBudget"])+len(one["Role"]) != 0 {
+		t.Errorf("with a file: strategy %s, %d claims, %d budgets, %d roles", got, len(one["PersistentVolumeClaim"]), len(one["PodDisruptionBudget"]), len(one["Role"]))
+	}
+	two := render(t, chart.Release{Chart: "gatekeeper", Namespace: "rollout-system", Sets: []string{"database.existingSecret=ledger"}, JSON: []string{"replicas=2"}})
+	if got := dig[string](t, two["Deployment"][0], "spec", "strategy", "type"); got != "RollingUpdate" || len(two["PersistentVolumeClaim"]) != 0 || len(two["PodDisruptionBudget"]) != 1 {
+		t.Errorf("with a database: strategy %s, %d claims, %d budgets", got, len(two["PersistentVolumeClaim"]), len(two["PodDisruptionBudget"]))
+	}
+	var lease string
+	for _, variable := range dig[[]any](t, two["Deployment"][0], "spec", "template", "spec", "containers", 0, "env") {
+		if dig[string](t, variable, "name") == "GATEKEEPER_LEASE" {
+			lease = dig[string](t, variable, "value")
+		}
+	}
+	if name := dig[string](t, two["Role"][0], "rules", 1, "resourceNames", 0); lease != "rollout-system/"+name {
+		t.Errorf("the Lease is %q, but the role lets the gatekeeper write %q", lease, name)
+	}
+	if _, err := chart.Render(chart.Release{Name: "gatekeeper", Chart: filepath.Join(root, "helm", "gatekeeper"), JSON: []string{"replicas=2"}}); err == nil || !strings.Contains(err.Error(), "database.existingSecret") {
+		t.Errorf("two replicas with a file each: %v", err)
+	}
+}
+
 // The charts check values against their schemas, and lab's values must fit what lab itself does.
 func TestLabValuesFitTheCharts(t *testing.T) {
 	values := func(name string) string { return filepath.Join(root, "lab", "values", name+".yaml") }

@@ -28,7 +28,14 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 
 {{- define "gatekeeper.newClaim" -}}
-{{- with .Values.persistence }}{{ if and .enabled (not .existingClaim) (not .hostPath) }}true{{ end }}{{ end }}
+{{- with .Values.persistence }}{{ if and .enabled (not .existingClaim) (not .hostPath) (not $.Values.database.existingSecret) }}true{{ end }}{{ end }}
+{{- end }}
+
+{{- define "gatekeeper.replicas" -}}
+{{- if and (gt (int .Values.replicas) 1) (not .Values.database.existingSecret) }}
+{{- fail "replicas over 1 need a ledger that they share: set database.existingSecret to a Secret with the DSN of a PostgreSQL database" }}
+{{- end }}
+{{- .Values.replicas }}
 {{- end }}
 
 {{/* Both security contexts meet the Pod Security Standard "restricted". */}}
