@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"time"
 
@@ -309,7 +310,12 @@ func (w *waiter) report(ctx context.Context, end conclusion, path string) string
 	if err := w.client.ask(ctx, http.MethodGet, path, nil, &text); err != nil {
 		return short + "\nThe report can not be read: " + plain(err.Error()) + "\n"
 	}
-	return string(bytes.TrimSpace(text)) + "\n"
+	return linked(string(bytes.TrimSpace(text)), strings.TrimSuffix(end.Report, "report.md")) + "\n"
+}
+
+// linked is an entry with links in place of its pictures, which stand beside it: GitHub shows none that it can not fetch.
+func linked(entry, beside string) string {
+	return regexp.MustCompile(`(?m)^!\[([^\]]*)\]\(([^():/]+)\)$`).ReplaceAllString(entry, "[$1]("+strings.ReplaceAll(beside, "$", "$$")+"$2)")
 }
 
 // settle waits until the rollout's counts are final, as long as there is time.

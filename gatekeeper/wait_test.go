@@ -170,17 +170,17 @@ func TestWaitTellsGitHub(t *testing.T) {
 		"promoted": {
 			[]string{underWay, final("promoted")},
 			"",
-			"## demo-shop-b-1: an entry\n\n", "result=promoted rollout=demo-shop-b-1 canary=demo/shop reason=2.0 of demo/shop: promoted",
+			"## demo-shop-b-1: an entry\n\n[Error rates](URL/api/v1/rollouts/demo-shop-b-1/chart.svg)\n\n", "result=promoted rollout=demo-shop-b-1 canary=demo/shop reason=2.0 of demo/shop: promoted",
 		},
 		"rolled back": {
 			[]string{underWay, bad},
 			"::error title=release v2%3A rolled-back::5 of 20 requests failed\n",
-			"## demo-shop-b-1: an entry\n\n", "result=rolled-back rollout=demo-shop-b-1 canary=demo/shop reason=5 of 20 requests failed",
+			"## demo-shop-b-1: an entry\n\n[Error rates](URL/api/v1/rollouts/demo-shop-b-1/chart.svg)\n\n", "result=rolled-back rollout=demo-shop-b-1 canary=demo/shop reason=5 of 20 requests failed",
 		},
 		"superseded": {
 			[]string{final("superseded")},
 			"::warning title=release v2%3A superseded::2.0 of demo/shop: superseded\n",
-			"## demo-shop-b-1: an entry\n\n", "result=superseded rollout=demo-shop-b-1 canary=demo/shop reason=2.0 of demo/shop: superseded",
+			"## demo-shop-b-1: an entry\n\n[Error rates](URL/api/v1/rollouts/demo-shop-b-1/chart.svg)\n\n", "result=superseded rollout=demo-shop-b-1 canary=demo/shop reason=2.0 of demo/shop: superseded",
 		},
 		"never seen": {
 			[]string{notSeen},
@@ -192,13 +192,13 @@ func TestWaitTellsGitHub(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
 			summary, outputs := filepath.Join(dir, "summary"), filepath.Join(dir, "outputs")
-			s := &scripted{answers: c.answers, report: "## demo-shop-b-1: an entry\n"}
+			s := &scripted{answers: c.answers, report: "## demo-shop-b-1: an entry\n\n![Error rates](chart.svg)\n"}
 			url := s.start(t)
 			_, _, errs := wait(t.Context(), url, "--timeout", "1s", "--in-actions", "--summary-file", summary, "--output-file", outputs)
 			if annotation := strings.Join(regexp.MustCompile(`(?m)^::.*\n`).FindAllString(errs, -1), ""); annotation != c.annotation {
 				t.Errorf("annotated %q, want %q", annotation, c.annotation)
 			}
-			if text, err := os.ReadFile(summary); err != nil || string(text) != c.summary {
+			if text, err := os.ReadFile(summary); err != nil || string(text) != strings.Replace(c.summary, "URL", url, 1) {
 				t.Errorf("summary %q %v, want %q", text, err, c.summary)
 			}
 			text, err := os.ReadFile(outputs)
