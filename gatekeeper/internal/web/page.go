@@ -33,6 +33,7 @@ const recent = 10
 type pages struct {
 	door
 	sessions  *sessions
+	delivered *delivered
 	templates map[string]*template.Template
 	// release names the assets as they are: a browser may keep them as long as it wants, under this name.
 	release string
@@ -40,7 +41,7 @@ type pages struct {
 
 func newPages(d door, s *sessions) *pages {
 	layout := template.Must(template.New("layout.html").Funcs(helpers()).ParseFS(assets, "assets/layout.html", "assets/parts.html"))
-	p := &pages{door: d, sessions: s, templates: map[string]*template.Template{}}
+	p := &pages{door: d, sessions: s, delivered: &delivered{}, templates: map[string]*template.Template{}}
 	for _, name := range []string{"canaries", "history", "rollout", "confirm", "login", "message"} {
 		p.templates[name] = template.Must(template.Must(layout.Clone()).ParseFS(assets, "assets/"+name+".html"))
 	}
@@ -165,18 +166,25 @@ type card struct {
 	policy.Standing
 	Sight  sight
 	Budget string // what is left of the error budget, "" where nobody asks
+	// Figures are the delivery metrics of dora.dev.
+	Figures []figure
 }
 
 func (p *pages) canaries(c *gin.Context) {
-	now := p.cfg.Now()
-	var cards []card
-	for _, s := range p.cfg.Conductor.Standings() {
-		cards = append(cards, card{Standing: s, Sight: lookAt(s, now), Budget: budgetLeft(s.Gates)})
-	}
-	latest, total, err := p.cfg.Desk.Find(c.Request.Context(), rollout.Query{Limit: recent})
+	ctx, now := c.Request.Context(), p.cfg.Now()
+	latest, total, err := p.cfg.Desk.Find(ctx, rollout.Query{Limit: recent})
 	if err != nil {
 		p.sorry(c, err)
 		return
+	}
+	metrics, err := p.delivered.of(ctx, p.cfg.Desk, now)
+	if err != nil {
+		p.sorry(c, err)
+		return
+	}
+	var cards []card
+	for _, s := range p.cfg.Conductor.Standings() {
+		cards = append(cards, card{Standing: s, Sight: lookAt(s, now), Budget: budgetLeft(s.Gates), Figures: figures(metrics[s.Canary])})
 	}
 	p.show(c, http.StatusOK, "canaries", frame{Title: "Canaries", Here: "canaries", Live: true, Body: struct {
 		Cards  []card

@@ -99,7 +99,8 @@ func TestPagesCanBeReadWithoutAScriptAndWithoutATokenWhereThatIsAllowed(t *testi
 	r := newReader(t, s.serve())
 	_, _, list := r.get("/")
 	seen(t, "the list", list, "demo/podinfo", "Waits for approval", "A person must approve the promotion", `<progress max="100" value="50"`,
-		"shop/cart", "Frozen", "Opens <time datetime=\"2026-03-05T07:00:00Z\">2026-03-05 07:00:00 UTC</time>", "shop/search", "The last one came back", "All 3 rollouts", "Rolled back")
+		"shop/cart", "Frozen", "Opens <time datetime=\"2026-03-05T07:00:00Z\">2026-03-05 07:00:00 UTC</time>", "shop/search", "The last one came back", "All 3 rollouts", "Rolled back",
+		"<dt>Came back</dt><dd>1 of 1, 100.0 %</dd>", "<dt>Time to restore, median</dt><dd>12 s, of 1</dd>")
 	_, _, one := r.get("/rollouts/" + s.id(podinfo))
 	seen(t, "one rollout", one, "2.0.0 (6f7c2d9b)", "Waits for approval", "The canary fails", "it is rolled back at 200 : 1", `<th scope="row" class="num">50 % <small>now</small></th>`,
 		"<b>approval</b> a person must approve the promotion", "Nobody has decided anything", "canary weight is 25 %", "build-2.0.0", `data-events="/api/v1/rollouts/`, "/report.md", ">Sign in</a> to approve")

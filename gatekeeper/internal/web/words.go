@@ -296,12 +296,19 @@ func number(n uint64) string {
 
 // span writes how long something took, for people; an end that has not come is now.
 func span(from, to, now time.Time) string {
-	if to.IsZero() {
-		to = now
-	}
-	switch d := to.Sub(from); {
+	switch {
 	case from.IsZero():
 		return "–"
+	case to.IsZero():
+		return lasting(now.Sub(from))
+	default:
+		return lasting(to.Sub(from))
+	}
+}
+
+// lasting writes a time for people, in its two largest units.
+func lasting(d time.Duration) string {
+	switch {
 	case d < time.Minute:
 		return fmt.Sprintf("%.0f s", d.Seconds())
 	case d < time.Hour:

@@ -1,10 +1,12 @@
 package web
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/dora"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/policy"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/rollout"
 )
@@ -133,5 +135,18 @@ func TestFiguresForPeople(t *testing.T) {
 		if got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}
+	}
+}
+
+func TestDeliveryMetricsInWords(t *testing.T) {
+	if got := figures(dora.Figures{}); got != nil {
+		t.Errorf("of nothing it says %v", got)
+	}
+	got := fmt.Sprint(figures(dora.Figures{Deployments: 12, Decided: 14, Failed: 2, FailureRate: 2.0 / 14, LeadTime: dora.Spread{N: 11, Median: 11_520}, Restore: dora.Spread{N: 2, Median: 28.6}}))
+	if want := "[{Promoted in 30 days 12} {Came back 2 of 14, 14.3 %} {Lead time, median 3 h 12 min, of 11} {Time to restore, median 29 s, of 2}]"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	if got := figures(dora.Figures{Deployments: 1, Decided: 1}); len(got) != 2 {
+		t.Errorf("what is not known is told: %v", got)
 	}
 }
