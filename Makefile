@@ -16,7 +16,7 @@ export GOTOOLCHAIN := auto
 export PATH := $(CURDIR)/.lab/go/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: screenshots help toolchain lab build test acceptance mutate fuzz bench golden lint charts prove demo image
+.PHONY: screenshots help toolchain lab build test acceptance mutate fuzz bench crash golden lint charts prove demo image
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
@@ -33,7 +33,7 @@ test: toolchain ## run every test that needs no cluster, with the race detector
 	@$(call each,go vet ./... && go test $(RACE) -short ./...)
 	@[ -z "$(RACE)" ] || { echo "== the simulations of the evidence, without the race detector"; cd gatekeeper && go test -short ./internal/evidence; }
 	@echo "== the pages in a browser"; cd gatekeeper && go test -run 'Browser|Keyboard|Fresh' ./internal/web
-	@echo "== whole releases on the embedded engine"; cd lab && go test -v -timeout 60m -run 'TestReleases|TestKilled|TestASecond|TestAKilled' .
+	@echo "== whole releases on the embedded engine, and gatekeepers that are killed"; cd lab && go test -v -timeout 60m -run 'TestReleases|TestKilled|TestASecond|TestAKilled|TestCrash' .
 acceptance: toolchain ## simulate 20,000 rollouts a case against the statistics and write docs/acceptance.md; minutes
 	cd gatekeeper && ACCEPTANCE=$(CURDIR)/docs/acceptance.md go test -count 1 -timeout 60m -run '^TestAcceptance$$' ./internal/evidence
 	@cat docs/acceptance.md
@@ -44,6 +44,8 @@ fuzz: toolchain ## feed the decoders what nobody would write, FUZZTIME=60s each;
 	@$(call each,../hack/fuzz $(FUZZTIME))
 bench: lab ## measure: ratios against other programs (ARGS="load --rounds 3"), or how soon faults are found (ARGS=detect)
 	build/lab bench $(ARGS)
+crash: lab ## kill gatekeepers 200 times while 50 rollouts run, and check that nothing is lost (ARGS="--database postgres"); minutes
+	build/lab crash $(ARGS)
 prove: lab ## run the scenarios: make prove ARGS="--engine existing"
 	build/lab prove $(ARGS)
 golden: lab ## make the golden hook requests and courses anew, from Flagger in the embedded engine

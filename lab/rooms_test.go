@@ -35,6 +35,7 @@ var rooms = map[string][]string{
 	"packages":  {"sh"},
 	"bench":     {"sh", "packages", "crowd"},
 	"crowd":     {"apiserver"},
+	"crash":     {"sh", "crowd"},
 	"embedded":  {"sh", "chart", "kube", "cluster", "packages", "apiserver", "workload", "node", "network"},
 }
 
@@ -51,7 +52,7 @@ var only = map[string][]string{
 	"k8s.io/":                      {"kube", "apiserver", "workload", "node", "ingress", "embedded"},
 	"helm.sh/":                     {"chart"},
 	"sigs.k8s.io/kustomize":        {"stack"},
-	"os/exec":                      {"sh", "node", "ingress", "packages", "bench"}, // node, ingress and bench are the parents of what they start
+	"os/exec":                      {"sh", "node", "ingress", "packages", "bench", "crash"}, // node, ingress, bench and crash are the parents of what they start
 	"github.com/prometheus/common": {"count"},
 }
 

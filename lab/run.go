@@ -53,6 +53,7 @@ type cli struct {
 	Demo    demoCmd  `cmd:"" help:"Bring everything up and watch a good and a bad release."`
 	Prove   proveCmd `cmd:"" help:"Bring everything up and prove each scenario on it."`
 	Bench   benchCmd `cmd:"" help:"Measure: ratios (the default) or detect."`
+	Crash   crashCmd `cmd:"" help:"Kill gatekeepers at random moments while rollouts run and a receiver fails, and check that nothing is lost or comes twice."`
 	Logs    logsCmd  `cmd:"" help:"Write logs and objects of all parts into a folder."`
 	Down    struct{} `cmd:"" help:"Take everything away again, and kind's cluster with it."`
 	Version struct{} `cmd:"" help:"Print version and commit."`
@@ -117,6 +118,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	if strings.HasPrefix(parsed.Command(), "bench ratios") {
 		return c.ratios(ctx, stdout, stderr)
+	}
+	if parsed.Command() == "crash" {
+		return c.crash(ctx, stdout, stderr)
 	}
 	progress := &stack.Progress{Out: stdout, Terminal: terminal(stdout)}
 	if parsed.Command() == "prove" && c.Prove.Output == "json" || parsed.Command() == "bench detect" {

@@ -71,8 +71,7 @@ func (b *Bench) crowd(ctx context.Context, program string, n int) ([]float64, er
 		return nil, fmt.Errorf("make folder: %w", err)
 	}
 	kubeconfig := filepath.Join(dir, "kubeconfig")
-	if err := os.WriteFile(kubeconfig, []byte(`{"apiVersion":"v1","kind":"Config","current-context":"c","contexts":[{"name":"c","context":{"cluster":"c","user":"u"}}],
-"users":[{"name":"u","user":{}}],"clusters":[{"name":"c","cluster":{"server":"`+cluster.URL+`"}}]}`), 0o600); err != nil {
+	if err := os.WriteFile(kubeconfig, []byte(cluster.Kubeconfig()), 0o600); err != nil {
 		return nil, fmt.Errorf("write kubeconfig: %w", err)
 	}
 	hooks, err := freeAddress(ctx)

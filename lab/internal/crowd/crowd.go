@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/lab/internal/apiserver"
@@ -24,10 +25,24 @@ type Crowd struct {
 	server    *apiserver.Server
 	URL       string // of the Kubernetes API
 	begun     time.Time
+	counters  sync.Map // of the pods of Members, by path: *counter
 }
 
 // New makes n Canaries, each with one canary and one primary pod that serve 10 and 90 requests a second, all good.
 func New(ctx context.Context, n int) (*Crowd, error) {
+	c, err := Empty(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.fill(ctx, n); err != nil {
+		c.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// Empty makes a cluster that knows of Canaries and has none.
+func Empty(ctx context.Context) (*Crowd, error) {
 	c := &Crowd{server: apiserver.New(apiserver.Config{}), begun: time.Now()}
 	c.api, c.pods = &http.Server{Handler: c.server, ReadHeaderTimeout: time.Second}, &http.Server{Handler: http.HandlerFunc(c.page), ReadHeaderTimeout: time.Second}
 	api, err := serve(ctx, c.api)
@@ -35,11 +50,21 @@ func New(ctx context.Context, n int) (*Crowd, error) {
 		return nil, err
 	}
 	c.URL = "http://" + api
-	if err := c.fill(ctx, n); err != nil {
+	err = c.create(ctx, "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", definition())
+	if err == nil {
+		err = c.create(ctx, "/api/v1/namespaces", object{"metadata": object{"name": Namespace}})
+	}
+	if err != nil {
 		c.Close()
 		return nil, err
 	}
 	return c, nil
+}
+
+// Kubeconfig leads clients to the Kubernetes API.
+func (c *Crowd) Kubeconfig() string {
+	return `{"apiVersion":"v1","kind":"Config","current-context":"c","contexts":[{"name":"c","context":{"cluster":"c","user":"u"}}],
+"users":[{"name":"u","user":{}}],"clusters":[{"name":"c","cluster":{"server":"` + c.URL + `"}}]}`
 }
 
 func serve(ctx context.Context, s *http.Server) (address string, err error) {
@@ -60,6 +85,12 @@ func (c *Crowd) Close() {
 
 // page is the metrics of one pod, about as long as a real app's.
 func (c *Crowd) page(w http.ResponseWriter, r *http.Request) {
+	if of, ok := c.counters.Load(r.URL.Path); ok {
+		if n, ok := of.(*counter); ok {
+			n.page(w)
+		}
+		return
+	}
 	rate := 90.0
 	if strings.HasSuffix(r.URL.Path, "/canary") {
 		rate = 10
@@ -92,12 +123,6 @@ func (c *Crowd) page(w http.ResponseWriter, r *http.Request) {
 type object map[string]any
 
 func (c *Crowd) fill(ctx context.Context, n int) error {
-	if err := c.create(ctx, "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", definition()); err != nil {
-		return err
-	}
-	if err := c.create(ctx, "/api/v1/namespaces", object{"metadata": object{"name": Namespace}}); err != nil {
-		return err
-	}
 	for i := range n {
 		name := Name(i)
 		if err := c.version(ctx, name, "canary"); err != nil {
@@ -201,6 +226,9 @@ func (c *Crowd) send(ctx context.Context, method, path string, o object) (object
 		return nil, fmt.Errorf("send %s: %w", path, err)
 	}
 	req.Header.Set("Content-Type", "application/json")
+	if method == http.MethodPatch {
+		req.Header.Set("Content-Type", "application/merge-patch+json")
+	}
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return nil, fmt.Errorf("send %s: %w", path, err)
