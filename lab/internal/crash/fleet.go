@@ -219,7 +219,6 @@ func (f *fleet) any(rng *rand.Rand) *replica { return f.replicas[rng.IntN(len(f.
 type rollout struct {
 	ID       string
 	Result   string
-	Reported bool
 	Revision struct{ DeployID string }
 }
 
@@ -239,4 +238,31 @@ func (f *fleet) rollouts(ctx context.Context, r *replica, name string) ([]rollou
 		return nil, fmt.Errorf("read rollouts: %w", err)
 	}
 	return page.Rollouts, nil
+}
+
+// entries counts the entries of the ledger that close each rollout.
+func (f *fleet) entries(ctx context.Context, r *replica) (map[string]int, error) {
+	ctx, cancel := context.WithTimeout(ctx, leadTime)
+	defer cancel()
+	status, text, err := request(ctx, http.MethodGet, "http://"+r.people+"/api/v1/ledger", "")
+	if err != nil {
+		return nil, err
+	}
+	if status != http.StatusOK {
+		return nil, fmt.Errorf("ask for the ledger: %d: %s", status, text)
+	}
+	closing := map[string]int{}
+	for line := range strings.Lines(text) {
+		if !strings.HasPrefix(line, `{"entry"`) { // a tick, or the file's own
+			continue
+		}
+		var l struct{ Entry struct{ Kind, Rollout string } }
+		if err := json.Unmarshal([]byte(line), &l); err != nil {
+			return nil, fmt.Errorf("read the ledger: %w", err)
+		}
+		if l.Entry.Kind == "rollout" {
+			closing[l.Entry.Rollout]++
+		}
+	}
+	return closing, nil
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/lab/internal/crowd"
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/lab/internal/sh"
 )
 
 // Result is what a run came to.
@@ -47,9 +48,13 @@ func judge(ctx context.Context, f *fleet, s *sink, expected []map[string]string)
 			}
 			all = append(all, of...)
 		}
+		entries, err := f.entries(ctx, f.any(rng))
+		if err != nil {
+			return err
+		}
 		for _, o := range all {
-			if !o.Reported {
-				return fmt.Errorf("rollout %s has no entry in the ledger", o.ID)
+			if entries[o.ID] != 1 {
+				return fmt.Errorf("rollout %s has %d closing entries in the ledger, it should be one", o.ID, entries[o.ID])
 			}
 			want = append(want, o.ID+"/started", o.ID+"/"+o.Result)
 		}
@@ -75,6 +80,11 @@ func judge(ctx context.Context, f *fleet, s *sink, expected []map[string]string)
 	repeats, faults := again(received)
 	result.Keys, result.Answers, result.Repeats = len(received)-repeats, answers, repeats
 	result.Faults = append(result.Faults, faults...)
+	verify := sh.Command(f.cfg.Program, "verify", "--server", "http://"+f.any(rng).people)
+	if result.Verify, err = verify.Output(ctx); err != nil {
+		result.Faults = append(result.Faults, err.Error())
+	}
+	result.Verify = strings.Join(strings.Fields(result.Verify), " ")
 	return result, nil
 }
 
