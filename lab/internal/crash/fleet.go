@@ -256,7 +256,9 @@ func (f *fleet) entries(ctx context.Context, r *replica) (map[string]int, error)
 		if !strings.HasPrefix(line, `{"entry"`) { // a tick, or the file's own
 			continue
 		}
-		var l struct{ Entry struct{ Kind, Rollout string } }
+		var l struct {
+			Entry struct{ Kind, Rollout string }
+		}
 		if err := json.Unmarshal([]byte(line), &l); err != nil {
 			return nil, fmt.Errorf("read the ledger: %w", err)
 		}
