@@ -62,7 +62,7 @@ const (
 	cancelTime = 5 * time.Second
 )
 
-// release is the gatekeeper's answer about a deploy id (docs/api.md, verdict).
+// release is the gatekeeper's answer about a deploy id, web.Verdict, as far as it is shown.
 type release struct {
 	State   string           `json:"state"`
 	Text    string           `json:"text"`
