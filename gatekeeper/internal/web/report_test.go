@@ -35,7 +35,11 @@ func TestReports(t *testing.T) {
 	}
 	change := rollout.Change{Rollout: r}
 	for i := range entriesAtOnce + 1 {
-		change.Entries = append(change.Entries, rollout.Entry{At: r.StartedAt, Kind: rollout.EntryRollout, Rollout: fmt.Sprint(r.ID, i), Body: body})
+		id := r.ID
+		if i > 0 { // each rollout is closed once
+			id = fmt.Sprint(id, i)
+		}
+		change.Entries = append(change.Entries, rollout.Entry{At: r.StartedAt, Kind: rollout.EntryRollout, Rollout: id, Body: body})
 	}
 	memory, ok := cfg.Desk.(*store.Store)
 	if !ok {
