@@ -16,7 +16,7 @@ export GOTOOLCHAIN := auto
 export PATH := $(CURDIR)/.lab/go/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: screenshots help toolchain lab build test acceptance mutate fuzz bench crash golden lint charts prove demo image
+.PHONY: screenshots help toolchain lab build test acceptance mutate fuzz bench crash golden report lint charts prove demo image
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
@@ -28,6 +28,9 @@ build: toolchain ## build every program into build/
 	@$(call each,CGO_ENABLED=0 go build -trimpath -ldflags "$(LDFLAGS)" -o ../build/ .)
 demo: lab ## watch a promotion and a rollback; without Docker too
 	build/lab demo $(ARGS)
+report: lab ## make the example deployment_report.md with its charts anew, from a real run of the story on the embedded engine
+	rm -rf build/report; build/lab demo --engine embedded --report build/report $(ARGS)
+	rm -rf rollouts; mkdir rollouts; cp build/report/deployment_report.md .; cp build/report/rollouts/*.svg rollouts/
 test: toolchain ## run every test that needs no cluster, with the race detector
 	@[ -n "$(RACE)" ] || echo "there is no C compiler (cc): the tests run without the race detector"
 	@$(call each,go vet ./... && go test $(RACE) -short ./...)

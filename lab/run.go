@@ -67,7 +67,8 @@ type loadFlags struct {
 
 type demoCmd struct {
 	loadFlags
-	Keep bool `help:"With embedded: stay up after the story, until Ctrl-C."`
+	Keep   bool   `help:"With embedded: stay up after the story, until Ctrl-C."`
+	Report string `help:"Folder to write the report of the story to, with its charts and sidecars."`
 }
 
 type proveCmd struct {
@@ -375,6 +376,11 @@ func (l *lab) demo(ctx context.Context, stdout io.Writer) error {
 	}
 	if err := d.Demo(ctx, stdout, terminal(stdout)); err != nil {
 		return err
+	}
+	if l.Demo.Report != "" {
+		if err := d.KeepReport(ctx, l.Demo.Report); err != nil {
+			return err
+		}
 	}
 	if l.embedded == nil || l.Demo.Keep || !l.embedded.Hosts() {
 		fmt.Fprintf(stdout, "\nTo look further:\n%s", l.further())
