@@ -2,6 +2,7 @@ package notify
 
 import (
 	"bytes"
+	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
@@ -36,7 +37,7 @@ func receiver(t *testing.T, answer http.HandlerFunc) (address string, last *requ
 		if err != nil {
 			t.Error(err)
 		}
-		last.Request, last.body = r, body
+		last.Request, last.body = r.Clone(context.WithoutCancel(r.Context())), body // the server still has the other
 		answer(w, r)
 	}))
 	t.Cleanup(server.Close)

@@ -63,7 +63,7 @@ func TestSinksThatAreWrongAreNamedByTheirLine(t *testing.T) {
 		schema     bool
 	}{
 		"no YAML":                   {"sinks: [", "s.yaml:1: ", false},
-		"an unknown field":          {"sinks:\n  - {name: a, type: webhook, adress: x}\n", `s.yaml:2: unknown field "adress"`, true},
+		"an unknown field":          {"sinks:\n  - {name: a, type: webhook, host: x}\n", `s.yaml:2: unknown field "host"`, true},
 		"a token in the open":       {"sinks:\n  - {name: a, type: slack, token: xoxb}\n", "s.yaml:2: unknown field", true},
 		"a type that is none":       {"sinks:\n  - name: a\n    type: pigeon\n", `s.yaml:3: sinks[0].type: "pigeon"`, true},
 		"a happening that is none":  {"sinks:\n  - {name: a, type: webhook, url: \"http://x\", on: [ended]}\n", "s.yaml:2: sinks[0].on[0]", true},
