@@ -214,7 +214,7 @@ func (k *Keeper) Decide(ctx context.Context, id string, inSightOf int, d rollout
 	r.rollout.Note(d.At, "gatekeeper", d.Text())
 	r.entries = append(r.entries, rollout.Entry{At: d.At, Kind: rollout.EntryDecision, Rollout: id, Body: body})
 	k.mu.Unlock()
-	err = k.save(ctx, r)
+	err = k.save(context.WithoutCancel(ctx), r) // who decided may go away: that must not leave it open what was recorded
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if err != nil { // nobody was let through, and nothing says so

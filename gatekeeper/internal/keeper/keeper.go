@@ -64,8 +64,12 @@ const readsPerMillisecond = 2
 // parallelReads bounds how many rollouts are measured at once.
 const parallelReads = 64
 
-// saveTime bounds one save: a ledger that hangs is a failure, and must not hold up the next verdict.
-const saveTime = 5 * time.Second
+const (
+	// saveTime bounds one save: a ledger that hangs is a failure, and must not hold up the next verdict.
+	saveTime = 5 * time.Second
+	// tickTime is what each tick adds to it, several times what one takes: after hours without a ledger there are many.
+	tickTime = 500 * time.Microsecond
+)
 
 // Config is what a Keeper needs; all fields but Wall (nil: Now), Brake and Budget are required.
 type Config struct {
@@ -463,14 +467,16 @@ func (r *run) close(now time.Time) error {
 // save makes rollouts, their ticks and their news durable. What could not be saved is tried again with the next save; what
 // is added meanwhile, too. The caller holds writing.
 func (k *Keeper) save(ctx context.Context, runs ...*run) error {
-	ctx, cancel := context.WithTimeout(ctx, saveTime)
-	defer cancel()
 	k.mu.Lock()
 	changes := make([]rollout.Change, 0, len(runs))
+	ticks := 0
 	for _, r := range runs {
+		ticks += len(r.ticks)
 		changes = append(changes, rollout.Change{Rollout: r.rollout.Copy(), Book: r.book, Ticks: slices.Clip(r.ticks), News: slices.Clip(r.news), Entries: slices.Clip(r.entries)})
 	}
 	k.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, saveTime+time.Duration(ticks)*tickTime)
+	defer cancel()
 	if err := k.cfg.Ledger.Save(ctx, changes...); err != nil {
 		return err
 	}

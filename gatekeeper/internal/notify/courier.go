@@ -72,6 +72,11 @@ func (c Courier) Run(ctx context.Context) error {
 // dispatch sends what is due on its way, by sink. A lane that is still under way sees its part the next time.
 func (c Courier) dispatch(ctx context.Context, lanes map[string]*lane, under *sync.WaitGroup) error {
 	now := c.Now()
+	// Before the outbox is read: a lane that ends meanwhile has settled messages that still wait in what is read now.
+	carrying := map[*lane]bool{}
+	for _, l := range lanes {
+		carrying[l] = l.busy.Load()
+	}
 	due, err := c.Outbox.Due(ctx, now)
 	if err != nil {
 		return err
@@ -89,7 +94,7 @@ func (c Courier) dispatch(ctx context.Context, lanes map[string]*lane, under *sy
 				c.Log.Warn("messages wait for a sink that is not configured any more", "sink", sink, "until", c.GiveUp)
 			}
 		}
-		if l.busy.Load() || now.Before(l.rests) {
+		if carrying[l] || now.Before(l.rests) {
 			continue
 		}
 		l.busy.Store(true)

@@ -25,7 +25,8 @@ import (
 type box struct {
 	mu   sync.Mutex
 	rows []*row
-	full error // when set nothing can be written
+	full error         // when set nothing can be written
+	slow time.Duration // how long it takes to read
 }
 
 type row struct {
@@ -44,6 +45,7 @@ func (b *box) put(sink string, ids ...string) {
 }
 
 func (b *box) Due(_ context.Context, now time.Time) (due []rollout.Message, err error) {
+	defer func() { time.Sleep(b.slow) }() // deferred first, it comes after the unlocking
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, r := range b.rows {
@@ -252,6 +254,24 @@ func TestADeliveryThatCanNotBeWrittenIsNotRepeated(t *testing.T) {
 		}
 		if got := testutil.ToFloat64(c.Metrics.attempts.WithLabelValues("s", "delivered")); got != 2 {
 			t.Errorf("counted %v deliveries", got)
+		}
+	})
+}
+
+// A message that is delivered while the outbox is read is in what was read.
+func TestAMessageDeliveredMeanwhileIsNotTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &box{slow: 300 * time.Millisecond}
+		b.put("s", "r1")
+		told := 0
+		c, _ := courier(b, io.Discard, map[string]telling{"s": func(context.Context, rollout.Message) Answer {
+			told++
+			time.Sleep(800 * time.Millisecond) // so that it ends in the middle of the next reading
+			return Answer{}
+		}})
+		carry(t, c, 5*time.Second)
+		if told != 1 || b.states() != "s/r1 delivered" {
+			t.Errorf("told %d times: %s", told, b.states())
 		}
 	})
 }

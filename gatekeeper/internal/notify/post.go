@@ -14,8 +14,9 @@ import (
 )
 
 const (
-	// maxAfter bounds what a receiver may ask us to wait: later than in an hour most news is none.
-	maxAfter = time.Hour
+	// maxAfter bounds what a receiver may ask us to wait. It is less than store's longestWait, beyond which a message is taken
+	// for one that waits by a wrong clock.
+	maxAfter = 10 * time.Minute
 	// maxStatus is how much of an answer's body is kept, in bytes.
 	maxStatus = 200
 )

@@ -3,6 +3,7 @@ package web
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -37,15 +38,15 @@ const (
 	signatureTime = 11 * time.Minute
 )
 
-// presses remembers the signatures of presses, so that none counts twice. After a restart it has forgotten them; then the
+// presses remembers what was signed of presses, so that none counts twice. After a restart it has forgotten them; then the
 // version in the button's value refuses what was decided before.
 type presses struct {
 	mu   sync.Mutex
 	seen map[string]time.Time
 }
 
-// first reports whether this signature was not seen before, and remembers it.
-func (p *presses) first(signature string, now time.Time) bool {
+// first reports whether what was signed was not seen before, and remembers it.
+func (p *presses) first(signed string, now time.Time) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for s, at := range p.seen {
@@ -53,10 +54,10 @@ func (p *presses) first(signature string, now time.Time) bool {
 			delete(p.seen, s)
 		}
 	}
-	if _, again := p.seen[signature]; again {
+	if _, again := p.seen[signed]; again {
 		return false
 	}
-	p.seen[signature] = now
+	p.seen[signed] = now
 	return true
 }
 
@@ -109,7 +110,9 @@ func (d door) pressed(r *http.Request) (callback slack.InteractionCallback, stat
 	if err != nil {
 		return callback, http.StatusUnauthorized, errors.New("the signature is missing, wrong or old")
 	}
-	if !d.presses.first(r.Header.Get("X-Slack-Signature"), d.cfg.Now()) {
+	// Known by what was signed, not by the signature, which can be written in several ways.
+	signed := sha256.Sum256(fmt.Appendf(nil, "%s:%s", r.Header.Get("X-Slack-Request-Timestamp"), body))
+	if !d.presses.first(string(signed[:]), d.cfg.Now()) {
 		return callback, http.StatusConflict, errors.New("this press was taken in before")
 	}
 	form, err := url.ParseQuery(string(body))

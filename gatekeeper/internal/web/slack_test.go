@@ -163,6 +163,11 @@ func TestAReplayedPressIsRefused(t *testing.T) {
 			t.Errorf("time %d: %d, want %d", i+1, rec.Code, want)
 		}
 	}
+	other := signed(body, signingSecret, at) // the same signature, written otherwise
+	other.Header.Set("X-Slack-Signature", "v0="+strings.ToUpper(strings.TrimPrefix(other.Header.Get("X-Slack-Signature"), "v0=")))
+	if rec := send(h, other); rec.Code != 409 {
+		t.Errorf("in capitals: %d", rec.Code)
+	}
 	if len(who.told) != 1 || len(c.said) != 1 {
 		t.Errorf("decided %v, told %v", who.told, c.said)
 	}

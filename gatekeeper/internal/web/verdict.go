@@ -58,6 +58,8 @@ func settle(deployID string, target *rollout.Canary, newest *rollout.Brief) Stat
 		return UnderWay
 	case newest != nil && target != nil && target.Revision.Hash != "" && newest.Revision.Hash != "" && target.Revision.Hash != newest.Revision.Hash:
 		return Waiting // the same id was given to another revision, which is not looked at yet
+	case newest != nil && target != nil && comesAgain(deployID, *target, newest.Result):
+		return Waiting
 	case newest != nil:
 		return State(newest.Result)
 	case target == nil:
@@ -66,6 +68,22 @@ func settle(deployID string, target *rollout.Canary, newest *rollout.Brief) Stat
 		return NothingToDo
 	default:
 		return Waiting
+	}
+}
+
+// comesAgain reports whether a revision that ended before was released once more, as when a pipeline of long ago is run
+// again, and Flagger has not begun with it: the target has it, and the Canary does not stand as that end left it.
+func comesAgain(deployID string, target rollout.Canary, ended rollout.Result) bool {
+	runs := target.Stable.DeployID == deployID
+	switch ended {
+	case rollout.Promoted:
+		return !runs
+	case rollout.RolledBack, rollout.Stuck:
+		return !runs && target.Phase != rollout.Failed
+	case rollout.Superseded:
+		return !runs && target.Phase != rollout.Succeeded
+	default:
+		return false
 	}
 }
 
