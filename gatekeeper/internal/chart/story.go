@@ -16,8 +16,8 @@ import (
 // maxPoints bounds what is drawn of each line, and so the size of a picture.
 const maxPoints = 200
 
-// Miss is the chance, 0 to 1, that the canary's error rate is ever above the band, and as much that it is ever below.
-const Miss = .025
+// miss is the chance, 0 to 1, that the canary's error rate is ever above the band, and as much that it is ever below.
+const miss = .025
 
 // story is what a chart shows. Moments are in seconds since begin, rates in percent.
 type story struct {
@@ -91,7 +91,7 @@ func (s *story) points() {
 		next = at + gap
 		if c := t.Tick.Canary; c.Total() > 0 {
 			k, n := float64(c.Bad), float64(c.Total())
-			s.canary = append(s.canary, point{at, c.ErrorRate(), 100 * evidence.Lower(k, n, Miss, dispersion), 100 * evidence.Upper(k, n, Miss, dispersion)})
+			s.canary = append(s.canary, point{at, c.ErrorRate(), 100 * evidence.Lower(k, n, miss, dispersion), 100 * evidence.Upper(k, n, miss, dispersion)})
 		}
 		// The ticks have what the primary has served since it is read; a rollout's counts begin with its traffic.
 		if p := t.Tick.Primary.Sub(s.tape.Rollout.Before); p.Total() > 0 {
