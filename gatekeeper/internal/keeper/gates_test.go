@@ -156,6 +156,12 @@ func TestTheErrorBudgetIsAGate(t *testing.T) {
 		h.pass(1, 0, 0)
 		h.want(rollout.ConfirmRollout, open)
 	}
+	bad.Store(200)
+	h.now = h.now.Add(2 * time.Minute)
+	h.keeper.AskBudget(t.Context())
+	if b := h.ends(rollout.Failed).Budget; b == nil || b.Requests != 1e6 || b.Bad != 200 {
+		t.Errorf("the closed rollout has the budget %+v", b)
+	}
 }
 
 // brakes counts how often the brake was pulled, and takes the weight back as Flagger's ingress would have it.
