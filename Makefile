@@ -30,7 +30,7 @@ demo: lab ## watch a promotion and a rollback; without Docker too
 	build/lab demo $(ARGS)
 report: lab ## make the example deployment_report.md with its charts anew, from a real run of the story on the embedded engine
 	rm -rf build/report; build/lab demo --engine embedded --report build/report $(ARGS)
-	rm -rf rollouts; mkdir rollouts; cp build/report/deployment_report.md .; cp build/report/rollouts/*.svg rollouts/
+	rm -rf rollouts; cp -r build/report/rollouts build/report/deployment_report.md .
 test: toolchain ## run every test that needs no cluster, with the race detector
 	@[ -n "$(RACE)" ] || echo "there is no C compiler (cc): the tests run without the race detector"
 	@$(call each,go vet ./... && go test $(RACE) -short ./...)

@@ -17,7 +17,7 @@ func text(s string) string {
 	// A backslash makes any ASCII punctuation itself (spec.commonmark.org/0.31.2/#backslash-escapes). Of an address one
 	// mark is enough for it to be none (github.github.com/gfm/#autolinks-extension-).
 	return strings.NewReplacer("\\", "\\\\", "|", "\\|", "<", "&lt;", ">", "&gt;", "&", "&amp;", "*", "\\*", "_", "\\_", "[", "\\[", "]", "\\]",
-		"`", "\\`", "~", "\\~", "#", "\\#", "!", "\\!", "$", "\\$", "://", "\\://", "@", "\\@", "www.", "www\\.", "WWW.", "WWW\\.").Replace(s)
+		"`", "\\`", "~", "\\~", "#", "\\#", "$", "\\$", "://", "\\://", "@", "\\@", "www.", "www\\.", "WWW.", "WWW\\.").Replace(s)
 }
 
 // oneLine is s without what breaks lines or hides, not longer than maxText.
