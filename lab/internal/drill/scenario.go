@@ -1,6 +1,7 @@
 package drill
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"slices"
@@ -189,17 +190,22 @@ func breakAndKill(ctx context.Context, d *Drill, eyes *observer) error {
 	return d.killGatekeeper(ctx, eyes)
 }
 
+// killGatekeeper kills the one replica, or of several the one that leads.
 func (d *Drill) killGatekeeper(ctx context.Context, eyes *observer) error {
 	pods, err := d.Kube.Pods(ctx, d.System, "gatekeeper")
 	if err != nil {
 		return err
 	}
-	if len(pods) != 1 {
-		return fmt.Errorf("kill gatekeeper: there are %d pods of it, want 1", len(pods))
+	for _, pod := range pods {
+		metrics, err := d.Kube.Metrics(ctx, d.System, pod.Name, 8081)
+		if err != nil || !bytes.Contains(metrics, []byte("\ngatekeeper_leader 1\n")) {
+			continue
+		}
+		if err := d.Kube.Kill(ctx, d.System, pod.Name); err != nil {
+			return err
+		}
+		eyes.record(time.Now(), keeper, "killed")
+		return nil
 	}
-	if err := d.Kube.Kill(ctx, d.System, pods[0].Name); err != nil {
-		return err
-	}
-	eyes.record(time.Now(), keeper, "killed")
-	return nil
+	return fmt.Errorf("kill gatekeeper: none of its %d pods says that it leads", len(pods))
 }
