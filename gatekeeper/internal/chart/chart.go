@@ -37,7 +37,7 @@ func Draw(w io.Writer, tape policy.Tape, o Options) error {
 	canvas := vgsvg.NewWith(vgsvg.UseWH(vg.Length(width), vg.Length(height)))
 	c := draw.New(canvas)
 	c.SetColor(o.Palette.Paper)
-	c.Fill(c.Rectangle.Path())
+	c.Fill(c.Path())
 	view{s, o.Palette}.draw(draw.Crop(c, 12, -72, 8, -12)) // at the right is room for the names of limits
 	text := &strings.Builder{}
 	if _, err := canvas.WriteTo(text); err != nil {

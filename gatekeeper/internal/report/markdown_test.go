@@ -55,10 +55,10 @@ func see(t interface{ Fatal(...any) }, markdown []byte) seen {
 	}
 	s := seen{elements: map[string]int{}}
 	for n := range root.Descendants() {
-		switch {
-		case n.Type == dom.CommentNode:
+		switch n.Type {
+		case dom.CommentNode:
 			s.comments = append(s.comments, n.Data)
-		case n.Type == dom.ElementNode:
+		case dom.ElementNode:
 			s.elements[n.Data]++
 			s.take(n)
 		}
