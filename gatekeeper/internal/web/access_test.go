@@ -40,6 +40,9 @@ func TestEveryRouteNeedsItsRole(t *testing.T) {
 		cfg.Stopping = stopped
 		h := New(cfg)
 		for _, route := range (door{cfg: cfg}).routes() {
+			if route.path == "/slack/actions" {
+				continue // its role is in Slack's signature: slack_test.go
+			}
 			path := strings.ReplaceAll(route.path, ":id", r.ID)
 			for role, token := range tokens {
 				want := 0

@@ -104,6 +104,8 @@ func (d door) routes() []route {
 		{"POST", "/slack/actions", None, "Buttons pressed in Slack, proven by Slack's signature", d.slack},
 		{"GET", "/api/v1/ledger", Viewer, "The whole ledger with all ticks, to be verified", d.file(d.cfg.Desk.WriteLedger)},
 		{"GET", "/api/v1/backup", Operator, "All that is remembered, to be restored", d.file(d.cfg.Desk.WriteBackup)},
+		{"GET", "/api/v1/openapi.yaml", Viewer, "This document", d.openAPI},
+		{"GET", "/api/v1/openapi.json", Viewer, "This document as JSON", d.openAPIAsJSON},
 		{"GET", "/deployment_report.md", Viewer, "The whole report", d.report},
 		{"GET", "/metrics", Viewer, "Metrics for Prometheus", gin.WrapH(promhttp.HandlerFor(d.cfg.Metrics, promhttp.HandlerOpts{}))},
 		{"GET", "/healthz", None, "The process answers", func(c *gin.Context) { c.String(http.StatusOK, "ok\n") }},
