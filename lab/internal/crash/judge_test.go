@@ -20,9 +20,9 @@ func TestAgain(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var all []delivery
-			for part := range strings.FieldsSeq(c.received) {
+			for i, part := range strings.Fields(c.received) {
 				key, run, _ := strings.Cut(part, ":")
-				all = append(all, delivery{key, run})
+				all = append(all, delivery{i, key, run})
 			}
 			repeats, faults := again(all)
 			if text := strings.Join(faults, "; "); repeats != c.repeats || (text == "") != (c.fault == "") || !strings.Contains(text, c.fault) {

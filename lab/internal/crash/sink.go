@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 )
@@ -20,14 +21,16 @@ type sink struct {
 	mood      mood
 	until     time.Time
 	recovered bool
-	received  []delivery // in the order in which they were answered
+	requests  int
+	received  []delivery // by request
 	answers   map[int]int
 }
 
 // delivery is one message that was answered with 2xx.
 type delivery struct {
-	key string
-	run string // the process that sent it
+	request int // in the order in which they came: one of a dead process may be answered after its successor's
+	key     string
+	run     string // the process that sent it
 }
 
 // mood is how the sink answers for a while.
@@ -61,24 +64,26 @@ func (s *sink) recover() {
 	s.recovered = true
 }
 
-// now is the sink's mood, which lasts for up to four seconds.
-func (s *sink) now() mood {
+// enter gives a request its number, and the sink's mood, which lasts for up to four seconds.
+func (s *sink) enter() (int, mood) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.requests++
 	now := time.Now()
 	switch {
 	case s.recovered:
-		return well
+		return s.requests, well
 	case now.After(s.until):
 		s.mood = []mood{well, well, well, slow, fails, hangs}[s.rng.IntN(6)]
 		s.until = now.Add(time.Duration(s.rng.Int64N(int64(4 * time.Second))))
 	}
-	return s.mood
+	return s.requests, s.mood
 }
 
 func (s *sink) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	key, run := r.Header.Get("Idempotency-Key"), r.URL.Query().Get("run")
-	switch s.now() {
+	request, mood := s.enter()
+	switch mood {
 	case hangs:
 		<-r.Context().Done()
 		s.note(0, delivery{})
@@ -91,7 +96,7 @@ func (s *sink) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_ = pause(r.Context(), 300*time.Millisecond) // who hung up is told all the same
 	}
 	// Before the answer: who sends again after it must not be noted first.
-	s.note(http.StatusOK, delivery{key, run})
+	s.note(http.StatusOK, delivery{request, key, run})
 	w.WriteHeader(http.StatusOK)
 }
 
@@ -104,7 +109,7 @@ func (s *sink) note(status int, d delivery) {
 	}
 }
 
-// all are the deliveries so far, and how many requests were answered how (0: not at all).
+// all are the deliveries so far, in the order in which their requests came, and how many requests were answered how (0: not at all).
 func (s *sink) all() (received []delivery, answers map[int]int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -112,5 +117,7 @@ func (s *sink) all() (received []delivery, answers map[int]int) {
 	for status, n := range s.answers {
 		copied[status] = n
 	}
-	return append([]delivery(nil), s.received...), copied
+	received = slices.Clone(s.received)
+	slices.SortFunc(received, func(a, b delivery) int { return a.request - b.request })
+	return received, copied
 }
