@@ -140,7 +140,7 @@ func (s *Server) DSN() string { return "host=" + s.folder + " user=gatekeeper db
 func (s *Server) Start() error {
 	// The shell waits for the end of its input, which comes with Stop or with the end of this process.
 	script := `"$0" -D "$1" -k "$2" -c listen_addresses= -c fsync=off -c max_connections=100 & server=$!; read end; kill -QUIT $server; wait $server`
-	s.run = exec.Command("/bin/sh", "-c", script, filepath.Join(s.bin, "postgres"), s.data(), s.folder)
+	s.run = exec.CommandContext(context.Background(), "/bin/sh", "-c", script, filepath.Join(s.bin, "postgres"), s.data(), s.folder)
 	s.run.SysProcAttr, s.run.Dir = s.as, s.folder
 	log, err := os.Create(filepath.Join(s.folder, "log"))
 	if err != nil {
@@ -191,7 +191,7 @@ func create(ctx context.Context, dsn string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("reach PostgreSQL: %w", err)
 	}
-	defer connection.Close(ctx)
+	defer func() { _ = connection.Close(ctx) }() // it asked its one question
 	name := fmt.Sprintf("test_%d", time.Now().UnixNano())
 	if _, err := connection.Exec(ctx, "CREATE DATABASE "+name+" TEMPLATE template0"); err != nil {
 		return "", fmt.Errorf("make a database: %w", err)
