@@ -221,7 +221,8 @@ func TestByTheKeyboardAlone(t *testing.T) {
 	server := s.serve()
 	b := newBrowser(t)
 	b.do(chromedp.Navigate(server.URL + "/login"))
-	b.do(chromedp.KeyEvent("operator-secret" + kb.Enter)) // the field has the focus
+	b.await("the field has the focus", `document.activeElement?.id === "token"`)
+	b.do(chromedp.KeyEvent("operator-secret" + kb.Enter))
 	b.await("the list, signed in", `location.pathname === "/" && document.querySelector("form.who")`)
 	b.do(chromedp.KeyEvent(kb.Tab), chromedp.KeyEvent(kb.Enter))
 	b.await("the skip link leads to the content", `document.activeElement.id === "main"`)
