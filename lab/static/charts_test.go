@@ -92,6 +92,68 @@ func TestReplicasOfTheGatekeeperShareADatabase(t *testing.T) {
 	}
 }
 
+// Who may do what comes from values: the gatekeeper ends where the file of tokens is missing, so it is only named where the
+// Secret's key is mounted.
+func TestAccessToTheGatekeeperComesFromValues(t *testing.T) {
+	variables := func(r chart.Release) (pod map[string]any, values map[string]string) {
+		r.Chart = "gatekeeper"
+		pod = dig[map[string]any](t, render(t, r)["Deployment"][0], "spec", "template", "spec")
+		values = map[string]string{}
+		for _, variable := range dig[[]any](t, pod, "containers", 0, "env") {
+			if value, ok := dig[map[string]any](t, variable)["value"].(string); ok {
+				values[dig[string](t, variable, "name")] = value
+			}
+		}
+		return pod, values
+	}
+	_, plain := variables(chart.Release{})
+	for name, want := range map[string]string{
+		"GATEKEEPER_TOKENS_FILE": "", "GATEKEEPER_ANONYMOUS": "viewer", "GATEKEEPER_RATE": "50", "GATEKEEPER_TRUSTED_PROXIES": "",
+		"GATEKEEPER_OIDC_AUDIENCE": "", "GATEKEEPER_OIDC_ISSUER": "", "GATEKEEPER_KEEP_TICKS": "2160h",
+	} {
+		if plain[name] != want {
+			t.Errorf("%s is %q by default, want %q", name, plain[name], want)
+		}
+	}
+	pod, set := variables(chart.Release{
+		Sets: []string{"tokens.existingSecret=people", "tokens.file=tokens.txt", "access.anonymous=none", "access.pipelines.audience=gatekeeper", "retention.keepTicks=720h"},
+		JSON: []string{"access.rate=2.5", `access.trustedProxies=["10.42.0.0/16","fd00::/8"]`, `access.pipelines.repositories=["acme/shop","acme/cart-*"]`, `access.pipelines.environments=["production"]`},
+	})
+	for name, want := range map[string]string{
+		"GATEKEEPER_TOKENS_FILE": "/etc/gatekeeper/tokens/tokens", "GATEKEEPER_ANONYMOUS": "none", "GATEKEEPER_RATE": "2.5", "GATEKEEPER_TRUSTED_PROXIES": "10.42.0.0/16,fd00::/8",
+		"GATEKEEPER_OIDC_AUDIENCE": "gatekeeper", "GATEKEEPER_OIDC_ISSUER": "https://token.actions.githubusercontent.com", "GATEKEEPER_OIDC_REPOSITORIES": "acme/shop,acme/cart-*",
+		"GATEKEEPER_OIDC_SUBJECTS": "", "GATEKEEPER_OIDC_ENVIRONMENTS": "production", "GATEKEEPER_KEEP_TICKS": "720h",
+	} {
+		if set[name] != want {
+			t.Errorf("%s is %q, want %q", name, set[name], want)
+		}
+	}
+	mounted := ""
+	for _, volume := range dig[[]any](t, pod, "volumes") {
+		if dig[string](t, volume, "name") == "tokens" {
+			mounted = dig[string](t, volume, "secret", "secretName") + " " + dig[string](t, volume, "secret", "items", 0, "key") + " " + dig[string](t, volume, "secret", "items", 0, "path")
+		}
+	}
+	if mounted != "people tokens.txt tokens" {
+		t.Errorf("mounted is %q", mounted)
+	}
+	for refused, says := range map[string]string{
+		`tokens.file="tokens"`:                         "tokens.existingSecret",
+		`access.anonymous="operator"`:                  "/access/anonymous",
+		`access.rate=0`:                                "/access/rate",
+		`access.trustedProxies=["10.42.0.1"]`:          "/access/trustedProxies",
+		`access.pipelines.issuer="http://example.org"`: "/access/pipelines/issuer",
+		`access.pipelines.repositories=["a/b,c/d"]`:    "/access/pipelines/repositories",
+		`access.pipelines.repository=["a/b"]`:          "/access/pipelines",
+		`retention.keepTicks="90d"`:                    "/retention/keepTicks",
+	} {
+		_, err := chart.Render(chart.Release{Name: "gatekeeper", Chart: filepath.Join(root, "helm", "gatekeeper"), JSON: []string{refused}})
+		if err == nil || !strings.Contains(strings.ReplaceAll(err.Error(), ".", "/"), strings.ReplaceAll(says, ".", "/")) {
+			t.Errorf("%s: %v, want one that names %s", refused, err, says)
+		}
+	}
+}
+
 // The charts check values against their schemas, and lab's values must fit what lab itself does.
 func TestLabValuesFitTheCharts(t *testing.T) {
 	values := func(name string) string { return filepath.Join(root, "lab", "values", name+".yaml") }
