@@ -67,8 +67,7 @@ type term struct {
 func New(cfg Config) *Door {
 	d := &Door{cfg: cfg, slots: make(chan struct{}, maxPassed)}
 	d.proxy = &httputil.ReverseProxy{
-		Rewrite:        d.rewrite,
-		ModifyResponse: unhurried,
+		Rewrite: d.rewrite,
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
 			if r.Context().Err() == nil {
 				cfg.Log.Warn("the replica that leads does not answer", "path", r.URL.Path, "error", err)
@@ -152,7 +151,7 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case !d.wait(r.Context(), true):
 		d.cfg.Refuse(w, r)
 	case !d.here(w, r):
-		d.proxy.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), writer{}, w)))
+		d.proxy.ServeHTTP(unhurried{w}, r)
 	}
 }
 
@@ -207,23 +206,17 @@ func (d *Door) rewrite(r *httputil.ProxyRequest) {
 	r.Out.Header.Set(forwarded, "1")
 }
 
-// answerTime is what a client gets to take an answer that was passed on.
-const answerTime = 30 * time.Second
+// pieceTime is what a client gets to take each piece of an answer that is passed on.
+const pieceTime = 30 * time.Second
 
-// unhurried lets the answer's time begin now, not when the request came: who leads may have let a client wait for news. A
-// stream of events has no end.
-func unhurried(r *http.Response) error {
-	w, ok := r.Request.Context().Value(writer{}).(http.ResponseWriter)
-	if !ok {
-		return nil
-	}
-	end := time.Now().Add(answerTime)
-	if strings.HasPrefix(r.Header.Get("Content-Type"), "text/event-stream") {
-		end = time.Time{}
-	}
-	_ = http.NewResponseController(w).SetWriteDeadline(end) // a connection that has no such limit needs none lifted
-	return nil
+// unhurried lets a client's time begin with each piece of the answer, not when the request came: who leads may have let it
+// wait for news, and a stream of events or a backup takes long. Who takes nothing is cut off.
+type unhurried struct{ http.ResponseWriter }
+
+func (u unhurried) Write(piece []byte) (int, error) {
+	_ = http.NewResponseController(u.ResponseWriter).SetWriteDeadline(time.Now().Add(pieceTime)) // a connection without such a limit needs none
+	return u.ResponseWriter.Write(piece)
 }
 
-// writer is where a request that is passed on has its http.ResponseWriter.
-type writer struct{}
+// Unwrap is for http.ResponseController.
+func (u unhurried) Unwrap() http.ResponseWriter { return u.ResponseWriter }

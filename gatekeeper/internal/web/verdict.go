@@ -51,15 +51,16 @@ type Verdict struct {
 }
 
 // settle is the state of the release with a deploy id. The target, nil when it carries another id, and the newest rollout
-// of exactly this id, nil when there is none, are of one Canary. What other releases came to plays no part.
-func settle(deployID string, target *rollout.Canary, newest *rollout.Brief) State {
+// of exactly this id, nil when there is none, are of one Canary; overtaken says that this Canary had another one since. What
+// other releases came to plays no part.
+func settle(deployID string, target *rollout.Canary, newest *rollout.Brief, overtaken bool) State {
 	switch {
 	case newest != nil && newest.Result == "":
 		return UnderWay
 	case newest != nil && target != nil && target.Revision.Hash != "" && newest.Revision.Hash != "" && target.Revision.Hash != newest.Revision.Hash:
 		return Waiting // the same id was given to another revision, which is not looked at yet
-	case newest != nil && target != nil && comesAgain(deployID, *target, newest.Result):
-		return Waiting
+	case newest != nil && target != nil && overtaken:
+		return Waiting // it was released before, and comes again, as when a pipeline of long ago is run once more
 	case newest != nil:
 		return State(newest.Result)
 	case target == nil:
@@ -68,22 +69,6 @@ func settle(deployID string, target *rollout.Canary, newest *rollout.Brief) Stat
 		return NothingToDo
 	default:
 		return Waiting
-	}
-}
-
-// comesAgain reports whether a revision that ended before was released once more, as when a pipeline of long ago is run
-// again, and Flagger has not begun with it: the target has it, and the Canary does not stand as that end left it.
-func comesAgain(deployID string, target rollout.Canary, ended rollout.Result) bool {
-	runs := target.Stable.DeployID == deployID
-	switch ended {
-	case rollout.Promoted:
-		return !runs
-	case rollout.RolledBack, rollout.Stuck:
-		return !runs && target.Phase != rollout.Failed
-	case rollout.Superseded:
-		return !runs && target.Phase != rollout.Succeeded
-	default:
-		return false
 	}
 }
 
@@ -187,7 +172,11 @@ func (d door) verdictOf(ctx context.Context, deployID, key string) (Verdict, err
 			return Verdict{}, err
 		}
 	}
-	v.State = settle(deployID, target, v.Rollout)
+	overtaken, err := d.overtaken(ctx, v.Rollout)
+	if err != nil {
+		return Verdict{}, err
+	}
+	v.State = settle(deployID, target, v.Rollout, overtaken)
 	switch v.State {
 	case Unknown:
 		v.Text = fmt.Sprintf("nothing carries the deploy id %s yet", deployID)
@@ -198,6 +187,15 @@ func (d door) verdictOf(ctx context.Context, deployID, key string) (Verdict, err
 	}
 	v.Mark = v.mark()
 	return v, nil
+}
+
+// overtaken reports whether there was a rollout of the same Canary after this one.
+func (d door) overtaken(ctx context.Context, b *rollout.Brief) (bool, error) {
+	if b == nil {
+		return false, nil
+	}
+	last, _, err := d.cfg.Desk.Find(ctx, rollout.Query{Canary: b.Canary.String(), Limit: 1})
+	return len(last) > 0 && last[0].ID != b.ID && last[0].StartedAt.After(b.StartedAt), err
 }
 
 // fill adds the rollout, from memory while it is under way, else as it was recorded, which may be later than newest.

@@ -66,13 +66,15 @@ func TestVerdictFollowsOneDeployID(t *testing.T) {
 	want("v2", State(rollout.Promoted), "")
 
 	// A pipeline of long ago is run again: the cluster has exactly its template again, and Flagger has not looked yet.
-	h.set(func(c *rollout.Canary) { c.Phase, c.Revision, c.Stable = rollout.Succeeded, revision("v2"), revision("v5") })
-	h.passes(1)
-	want("v2", Waiting, "Flagger has not begun with it")
+	for _, phase := range []rollout.Phase{rollout.Succeeded, rollout.Failed} {
+		h.set(func(c *rollout.Canary) { c.Phase, c.Revision = phase, revision("v2") })
+		h.passes(1)
+		want("v2", Waiting, "Flagger has not begun with it")
+		h.set(func(c *rollout.Canary) { c.Revision = revision("v3") })
+		h.passes(1)
+		want("v3", Waiting, "Flagger has not begun with it")
+	}
 	h.set(func(c *rollout.Canary) { c.Revision = revision("v4") })
-	h.passes(1)
-	want("v4", Waiting, "Flagger has not begun with it")
-	h.set(func(c *rollout.Canary) { c.Phase = rollout.Failed })
 	h.passes(1)
 	want("v4", State(rollout.RolledBack), "was rolled back")
 
