@@ -67,8 +67,9 @@ const parallelReads = 64
 const (
 	// saveTime bounds one save: a ledger that hangs is a failure, and must not hold up the next verdict.
 	saveTime = 5 * time.Second
-	// tickTime is what each tick adds to it, several times what one takes: after hours without a ledger there are many.
-	tickTime = 500 * time.Microsecond
+	// ticksAtOnce are what is surely written in saveTime. After hours without a ledger there are more: they go by several
+	// saves, and one rollout that has more gets more time.
+	ticksAtOnce = 20_000
 )
 
 // Config is what a Keeper needs; all fields but Wall (nil: Now), Brake and Budget are required.
@@ -467,16 +468,31 @@ func (r *run) close(now time.Time) error {
 // save makes rollouts, their ticks and their news durable. What could not be saved is tried again with the next save; what
 // is added meanwhile, too. The caller holds writing.
 func (k *Keeper) save(ctx context.Context, runs ...*run) error {
+	for len(runs) > 0 {
+		n, ticks := 1, len(runs[0].ticks)
+		for n < len(runs) && ticks+len(runs[n].ticks) <= ticksAtOnce {
+			ticks += len(runs[n].ticks)
+			n++
+		}
+		limit := saveTime * time.Duration(1+ticks/ticksAtOnce)
+		if err := k.saveAtOnce(ctx, limit, runs[:n]); err != nil {
+			return err
+		}
+		runs = runs[n:]
+	}
+	return nil
+}
+
+// saveAtOnce is one save, in one transaction.
+func (k *Keeper) saveAtOnce(ctx context.Context, limit time.Duration, runs []*run) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
 	k.mu.Lock()
 	changes := make([]rollout.Change, 0, len(runs))
-	ticks := 0
 	for _, r := range runs {
-		ticks += len(r.ticks)
 		changes = append(changes, rollout.Change{Rollout: r.rollout.Copy(), Book: r.book, Ticks: slices.Clip(r.ticks), News: slices.Clip(r.news), Entries: slices.Clip(r.entries)})
 	}
 	k.mu.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, saveTime+time.Duration(ticks)*tickTime)
-	defer cancel()
 	if err := k.cfg.Ledger.Save(ctx, changes...); err != nil {
 		return err
 	}

@@ -146,30 +146,49 @@ func (s *Store) Get(ctx context.Context, id string) (rollout.Rollout, error) {
 	return r, nil
 }
 
+// ticksAtOnce bounds for how long one reading keeps the database from others: SQLite has a single connection.
+const ticksAtOnce = 1000
+
 // Ticks are all recorded ticks of a rollout in the order of its tape; none when they were pruned.
 func (s *Store) Ticks(ctx context.Context, id string) ([]rollout.JudgedTick, error) {
 	return ticksOf(ctx, s.db, id)
 }
 
 func ticksOf(ctx context.Context, db reader, id string) ([]rollout.JudgedTick, error) {
-	rows, err := db.QueryContext(ctx, `SELECT tick, outcome, reason, digest FROM ticks WHERE rollout = $1 ORDER BY n`, plain(id))
-	if err != nil {
-		return nil, fmt.Errorf("read ticks of %q: %w", id, err)
-	}
 	var all []rollout.JudgedTick
+	for after := int64(-1); ; {
+		page, last, err := pageOfTicks(ctx, db, id, after)
+		if err != nil {
+			return nil, fmt.Errorf("read ticks of %q: %w", id, err)
+		}
+		if len(page) == 0 {
+			return all, nil
+		}
+		all, after = append(all, page...), last
+	}
+}
+
+// pageOfTicks are the next ticks after the one of number after, and the number of the last of them. They are decoded when
+// the database is free again.
+func pageOfTicks(ctx context.Context, db reader, id string, after int64) (page []rollout.JudgedTick, last int64, err error) {
+	rows, err := db.QueryContext(ctx, `SELECT n, tick, outcome, reason, digest FROM ticks WHERE rollout = $1 AND n > $2 ORDER BY n LIMIT $3`, plain(id), after, ticksAtOnce)
+	if err != nil {
+		return nil, 0, err
+	}
+	var texts [][]byte
 	err = each(rows, func() error {
 		var t rollout.JudgedTick
 		var text []byte
-		if err := rows.Scan(&text, &t.Outcome, &t.Reason, &t.Digest); err != nil {
-			return err
-		}
-		all = append(all, t)
-		return json.Unmarshal(text, &all[len(all)-1].Tick)
+		err := rows.Scan(&last, &text, &t.Outcome, &t.Reason, &t.Digest)
+		page, texts = append(page, t), append(texts, text)
+		return err
 	})
-	if err != nil {
-		return nil, fmt.Errorf("read ticks of %q: %w", id, err)
+	for i := range texts {
+		if err == nil {
+			err = json.Unmarshal(texts[i], &page[i].Tick)
+		}
 	}
-	return all, nil
+	return page, last, err
 }
 
 // decode reads a row of JSON documents.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 
@@ -105,23 +106,43 @@ func (d door) pageOfReport(ctx context.Context, after int64) (text []byte, last 
 	return page.Bytes(), after, nil
 }
 
-// chart is a rollout's picture, in the colours that ?palette=dark asks for, light without.
+// chart is a rollout's picture, in the colours that ?palette=dark asks for, light without. It is kept for a while: every
+// open page asks for it.
 func (d door) chart(c *gin.Context) {
 	options := chart.Options{}
 	if c.Query("palette") == "dark" {
 		options.Palette = chart.Dark()
 	}
-	tape, err := d.recorded(c.Request.Context(), c.Param("id"))
+	r, err := d.cfg.Desk.Get(c.Request.Context(), c.Param("id"))
 	if err != nil {
 		d.refuse(c, err)
 		return
 	}
-	picture := &bytes.Buffer{}
-	if err := chart.Draw(picture, tape, options); err != nil {
-		d.refuse(c, err)
-		return
+	shows := fmt.Sprintf("%t %d %d %s %s", c.Query("palette") == "dark", r.Tape.Ticks/ticksAPicture, r.Version, r.Result, r.ID)
+	picture, known := d.pictures.Get(shows)
+	if !known {
+		leave, ok := d.turn(c, d.turns.quick)
+		if !ok {
+			return
+		}
+		defer leave()
+		if picture, err = d.draw(c.Request.Context(), r.ID, options); err != nil {
+			d.refuse(c, err)
+			return
+		}
+		d.pictures.Add(shows, picture)
 	}
-	c.Data(http.StatusOK, "image/svg+xml", picture.Bytes())
+	c.Data(http.StatusOK, "image/svg+xml", picture)
+}
+
+func (d door) draw(ctx context.Context, id string, options chart.Options) ([]byte, error) {
+	tape, err := d.recorded(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	picture := &bytes.Buffer{}
+	err = chart.Draw(picture, tape, options)
+	return picture.Bytes(), err
 }
 
 // tape is a rollout's ticks and verdicts with the rules, for gatekeeper replay.

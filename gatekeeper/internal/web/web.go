@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"golang.org/x/time/rate"
@@ -87,26 +88,26 @@ func (d door) routes() []route {
 	return []route{
 		{"GET", "/api/v1/rollouts", Viewer, "Rollouts, newest first", d.list},
 		{"GET", "/api/v1/rollouts/:id", Viewer, "One rollout", d.get},
-		{"GET", "/api/v1/rollouts/:id/report.md", Viewer, "Its entry of the report", d.entry},
+		{"GET", "/api/v1/rollouts/:id/report.md", Viewer, "Its entry of the report", d.costly(d.turns.quick, d.entry)},
 		{"GET", "/api/v1/rollouts/:id/chart.svg", Viewer, "Its picture, light or ?palette=dark", d.chart},
 		{"GET", "/api/v1/rollouts/:id/events", Viewer, "What happens to it, as it happens", d.events},
-		{"GET", "/api/v1/rollouts/:id/tape", Viewer, "Its ticks and verdicts, to be judged again", d.tape},
+		{"GET", "/api/v1/rollouts/:id/tape", Viewer, "Its ticks and verdicts, to be judged again", d.costly(d.turns.quick, d.tape)},
 		{"POST", "/api/v1/rollouts/:id/approve", Operator, "Let it through its approval gate", d.decide(rollout.Approve)},
 		{"POST", "/api/v1/rollouts/:id/reject", Operator, "Send it back instead of approving it", d.decide(rollout.Reject)},
 		{"POST", "/api/v1/rollouts/:id/abort", CI, "Send it back", d.decide(rollout.Abort)},
 		{"POST", "/api/v1/rollouts/:id/hold", Operator, "Keep it where it is", d.decide(rollout.Pause)},
 		{"POST", "/api/v1/rollouts/:id/resume", Operator, "Let it go on", d.decide(rollout.Resume)},
 		{"GET", "/api/v1/why", Viewer, "How a Canary stands", d.why},
-		{"GET", "/api/v1/dora", Viewer, "Delivery metrics of the last 30 days", d.delivery},
+		{"GET", "/api/v1/dora", Viewer, "Delivery metrics of the last 30 days", d.costly(d.turns.quick, d.delivery)},
 		{"GET", "/api/v1/standings", Viewer, "How all Canaries stand", d.standings},
 		{"GET", "/api/v1/verdict", Viewer, "What became of a deploy id", d.verdict},
 		{"POST", "/api/v1/alerts", Alerts, "Alerts that fire or are over, from Alertmanager", d.alerts},
 		{"POST", "/slack/actions", None, "Buttons pressed in Slack, proven by Slack's signature", d.slack},
-		{"GET", "/api/v1/ledger", Viewer, "The whole ledger with all ticks, to be verified", d.file(d.cfg.Desk.WriteLedger)},
-		{"GET", "/api/v1/backup", Operator, "All that is remembered, to be restored", d.file(d.cfg.Desk.WriteBackup)},
+		{"GET", "/api/v1/ledger", Viewer, "The whole ledger with all ticks, to be verified", d.costly(d.turns.long, d.file(d.cfg.Desk.WriteLedger))},
+		{"GET", "/api/v1/backup", Operator, "All that is remembered, to be restored", d.costly(d.turns.long, d.file(d.cfg.Desk.WriteBackup))},
 		{"GET", "/api/v1/openapi.yaml", Viewer, "This document", d.openAPI},
 		{"GET", "/api/v1/openapi.json", Viewer, "This document as JSON", d.openAPIAsJSON},
-		{"GET", "/deployment_report.md", Viewer, "The whole report", d.report},
+		{"GET", "/deployment_report.md", Viewer, "The whole report", d.costly(d.turns.long, d.report)},
 		{"GET", "/metrics", Viewer, "Metrics for Prometheus", gin.WrapH(promhttp.HandlerFor(d.cfg.Metrics, promhttp.HandlerOpts{}))},
 		{"GET", "/healthz", None, "The process answers", func(c *gin.Context) { c.String(http.StatusOK, "ok\n") }},
 		{"GET", "/readyz", None, "The gatekeeper can be trusted now", d.ready},
@@ -126,6 +127,8 @@ func New(cfg Config) http.Handler {
 		cfg: cfg, presses: &presses{seen: map[string]time.Time{}}, stays: &stays{of: map[string]int{}},
 		asked: newLimits(rate.Limit(cfg.Rate), max(1, int(2*cfg.Rate))), failed: newLimits(rate.Every(failedEvery), failedBurst),
 	}
+	d.turns = newTurns()
+	d.pictures, _ = lru.New[string, []byte](maxPictures) // only a size under 1 is refused
 	router.Use(secured(), d.recovered, d.limited)
 	sessions := newSessions(cfg.Access.Tokens, cfg.Now)
 	d.identifiers = append(d.identifiers, sessions.identify)
@@ -141,6 +144,8 @@ type door struct {
 	identifiers []identify // beside the bearer token, in this order
 	presses     *presses
 	stays       *stays
+	turns       turns
+	pictures    *lru.Cache[string, []byte] // charts, by what they show
 	asked       *limits // requests of any kind
 	failed      *limits // attempts with credentials that do not hold
 }
