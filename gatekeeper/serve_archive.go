@@ -17,7 +17,7 @@ const archiveInterval = time.Second
 
 // archive keeps the report files beside the database.
 func (c serveCmd) archive(group *rungroup.Group, ctx context.Context, memory *store.Store, reg prometheus.Registerer, log *slog.Logger) error {
-	files, err := archive.New(c.Data, memory, reg, log.With("component", "archive"))
+	files, err := archive.New(archive.Config{Folder: c.Data, Ledger: memory, Keep: c.KeepTicks, Now: time.Now, Log: log.With("component", "archive")}, reg)
 	if err != nil {
 		return err
 	}

@@ -20,7 +20,7 @@ type databaseFlags struct {
 
 // retentionFlags say what is deleted.
 type retentionFlags struct {
-	KeepTicks time.Duration `default:"2160h" env:"GATEKEEPER_KEEP_TICKS" help:"How long a rollout's ticks are kept after its end, and messages that were delivered; 0: for ever. Entries and rollouts are kept for ever."`
+	KeepTicks time.Duration `default:"720h" env:"GATEKEEPER_KEEP_TICKS" help:"How long a rollout's ticks and its sidecar are kept after its end, and messages that were delivered; 0: for ever. Entries and rollouts are kept for ever."`
 }
 
 // Validate refuses a time in which nobody could look at what happened; kong asks before Run.

@@ -32,19 +32,27 @@ type Ledger interface {
 // page is how many entries are filed at once: the report is replaced as a whole, so many at once are cheaper.
 const page = 100
 
+// Config is what an Archive needs.
+type Config struct {
+	Folder string
+	Ledger Ledger
+	Keep   time.Duration    // of a sidecar after its rollout's end; 0: for ever
+	Now    func() time.Time // the wall's clock
+	Log    *slog.Logger
+}
+
 // Archive keeps one folder. Only one at a time may work in it.
 type Archive struct {
-	folder   string
-	ledger   Ledger
-	log      *slog.Logger
+	Config
+	tidied   time.Time // when old sidecars were last looked for
 	failures prometheus.Counter
 	filed    prometheus.Gauge
 }
 
-// New keeps the files in folder.
-func New(folder string, ledger Ledger, reg prometheus.Registerer, log *slog.Logger) (*Archive, error) {
+// New keeps the files as c says.
+func New(c Config, reg prometheus.Registerer) (*Archive, error) {
 	a := &Archive{
-		folder: folder, ledger: ledger, log: log,
+		Config: c,
 		failures: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "gatekeeper_archive_failures_total", Help: "Attempts to make report files from the ledger that failed; they are made later.",
 		}),
@@ -71,11 +79,11 @@ func (a *Archive) Run(ctx context.Context, interval time.Duration) error {
 		if err != nil && ctx.Err() == nil {
 			a.failures.Inc()
 			if err.Error() != told { // the same failure every second is one line
-				a.log.Error("report files can not be made, they are made later from the ledger", "folder", a.folder, "error", err)
+				a.Log.Error("report files can not be made, they are made later from the ledger", "folder", a.Folder, "error", err)
 			}
 		}
 		if err == nil && told != "" {
-			a.log.Info("report files are made again")
+			a.Log.Info("report files are made again")
 		}
 		told = ""
 		if err != nil {
@@ -96,10 +104,13 @@ type place struct {
 	Hash string `json:"hash"`
 }
 
-// File makes the files of all entries that have none yet.
+// File makes the files of all entries that have none yet, and removes sidecars that are too old.
 func (a *Archive) File(ctx context.Context) error {
-	if err := os.MkdirAll(filepath.Join(a.folder, rollouts), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Join(a.Folder, rollouts), 0o755); err != nil {
 		return fmt.Errorf("make the folder of rollouts: %w", err)
+	}
+	if err := a.tidy(); err != nil { // first: a full disk gets room by it
+		return err
 	}
 	at, err := a.place(ctx)
 	if err != nil {
@@ -107,7 +118,7 @@ func (a *Archive) File(ctx context.Context) error {
 	}
 	for {
 		a.filed.Set(float64(at.Seq))
-		entries, err := a.ledger.Entries(ctx, at.Seq, page)
+		entries, err := a.Ledger.Entries(ctx, at.Seq, page)
 		if err != nil || len(entries) == 0 {
 			return err
 		}
@@ -129,7 +140,7 @@ func (a *Archive) File(ctx context.Context) error {
 // rollouts is the folder of sidecars and charts.
 const rollouts = "rollouts"
 
-func (a *Archive) placeFile() string { return filepath.Join(a.folder, rollouts, "filed.json") }
+func (a *Archive) placeFile() string { return filepath.Join(a.Folder, rollouts, "filed.json") }
 
 // place reads how far the folder has come. Without a place, or with one that the ledger does not know, it is the begin:
 // what has its files gets the same ones again.
@@ -143,15 +154,15 @@ func (a *Archive) place(ctx context.Context) (place, error) {
 	}
 	var at place
 	if err := json.Unmarshal(text, &at); err != nil || at.Seq < 1 {
-		a.log.Warn("the archive's place can not be read, all files are made again", "file", a.placeFile())
+		a.Log.Warn("the archive's place can not be read, all files are made again", "file", a.placeFile())
 		return place{}, nil
 	}
-	same, err := a.ledger.Entries(ctx, at.Seq-1, 1)
+	same, err := a.Ledger.Entries(ctx, at.Seq-1, 1)
 	if err != nil {
 		return place{}, err
 	}
 	if len(same) == 0 || same[0].Seq != at.Seq || same[0].Hash != at.Hash {
-		a.log.Warn("the folder's files are of another ledger, this one's are added", "folder", a.folder)
+		a.Log.Warn("the folder's files are of another ledger, this one's are added", "folder", a.Folder)
 		return place{}, nil
 	}
 	return at, nil
@@ -167,10 +178,10 @@ func (a *Archive) file(ctx context.Context, entries []rollout.Entry) error {
 		tape, err := policy.TapeOf(e)
 		if err != nil {
 			// It will not get better, and must not keep back all that come after it.
-			a.log.Error("an entry of the ledger has no files: run gatekeeper verify", "seq", e.Seq, "rollout", e.Rollout, "error", err)
+			a.Log.Error("an entry of the ledger has no files: run gatekeeper verify", "seq", e.Seq, "rollout", e.Rollout, "error", err)
 			continue
 		}
-		if tape.Ticks, err = a.ledger.Ticks(ctx, tape.Rollout.ID); err != nil {
+		if tape.Ticks, err = a.Ledger.Ticks(ctx, tape.Rollout.ID); err != nil {
 			return err
 		}
 		text, err := a.own(tape)
@@ -179,7 +190,7 @@ func (a *Archive) file(ctx context.Context, entries []rollout.Entry) error {
 		}
 		texts = append(texts, entry{mark: report.Mark(tape.Rollout.ID), text: text})
 	}
-	return addTo(filepath.Join(a.folder, "deployment_report.md"), texts)
+	return addTo(filepath.Join(a.Folder, "deployment_report.md"), texts)
 }
 
 // own makes sidecar and chart of one rollout, and gives its entry.
@@ -188,9 +199,14 @@ func (a *Archive) own(tape policy.Tape) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("encode sidecar of %s: %w", tape.Rollout.ID, err)
 	}
-	name := filepath.Join(a.folder, rollouts, Name(tape.Rollout.ID))
-	if err := write(name+".json", append(sidecar, '\n')); err != nil {
-		return "", err
+	name := filepath.Join(a.Folder, rollouts, Name(tape.Rollout.ID))
+	if ended := tape.Rollout.EndedAt; !a.old(ended) {
+		if err := write(name+".json", append(sidecar, '\n')); err != nil {
+			return "", err
+		}
+		if err := os.Chtimes(name+".json", ended, ended); err != nil { // by which it is found when it is old
+			return "", fmt.Errorf("set the time of a sidecar: %w", err)
+		}
 	}
 	link, picture := "", &bytes.Buffer{}
 	switch err := chart.Draw(picture, tape, chart.Options{}); {

@@ -74,7 +74,7 @@ func open(t *testing.T) *store.Store {
 
 func in(t *testing.T, folder string, memory *store.Store) *Archive {
 	t.Helper()
-	a, err := New(folder, memory, prometheus.NewRegistry(), slog.New(slog.DiscardHandler))
+	a, err := New(Config{Folder: folder, Ledger: memory, Now: time.Now, Log: slog.New(slog.DiscardHandler)}, prometheus.NewRegistry())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -226,6 +226,74 @@ func TestADamagedEntryKeepsNobodyBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	everyEntryOnce(t, folder, ids)
+}
+
+func TestOldSidecarsAreRemovedAndTheRestStays(t *testing.T) {
+	memory, folder := open(t), t.TempDir()
+	ids := closed(t, memory, 2)
+	ended := time.Date(2026, 1, 2, 3, 5, 5, 0, time.UTC) // of both
+	a := in(t, folder, memory)
+	a.Keep = 30 * 24 * time.Hour
+	there := func(when string, want bool) {
+		t.Helper()
+		if err := a.File(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		everyEntryOnce(t, folder, ids)
+		for _, id := range ids {
+			if _, err := os.Stat(filepath.Join(folder, rollouts, id+".json")); (err == nil) != want {
+				t.Errorf("%s: a sidecar is there: %v, want %v", when, err == nil, want)
+			}
+			if _, err := os.Stat(filepath.Join(folder, rollouts, id+".svg")); err != nil {
+				t.Errorf("%s: %v", when, err)
+			}
+		}
+	}
+	now := ended.Add(time.Second)
+	a.Now = func() time.Time { return now }
+	there("at once", true)
+	now = ended.Add(a.Keep - time.Minute)
+	there("before its time", true)
+	now = ended.Add(a.Keep + time.Hour)
+	there("after it", false)
+	if err := os.RemoveAll(filepath.Join(folder, rollouts)); err != nil {
+		t.Fatal(err)
+	}
+	there("in an empty folder after it", false)
+	if err := os.RemoveAll(filepath.Join(folder, rollouts)); err != nil {
+		t.Fatal(err)
+	}
+	a.Keep = 0
+	there("when they are kept for ever", true)
+	now = now.Add(10 * 365 * 24 * time.Hour)
+	there("years later", true)
+}
+
+// docs/ledger.md says how much a rollout takes, by the real ones in the repository.
+func TestWhatARolloutTakes(t *testing.T) {
+	folder := filepath.Join("..", "..", "..", rollouts)
+	sidecars, err := filepath.Glob(filepath.Join(folder, "*.json"))
+	if err != nil || len(sidecars) == 0 {
+		t.Fatalf("no sidecars in %s: %v", folder, err)
+	}
+	for _, file := range sidecars {
+		var tape struct {
+			Ticks []json.RawMessage `json:"ticks"`
+		}
+		if err := json.Unmarshal([]byte(read(t, file)), &tape); err != nil {
+			t.Fatal(err)
+		}
+		var all int
+		for _, tick := range tape.Ticks {
+			all += len(tick)
+		}
+		picture := len(read(t, strings.TrimSuffix(file, ".json")+".svg"))
+		each := all / len(tape.Ticks)
+		t.Logf("%s: %d ticks of %d bytes, a chart of %d", filepath.Base(file), len(tape.Ticks), each, picture)
+		if each < 300 || each > 800 || picture > 200_000 {
+			t.Errorf("%s is not as docs/ledger.md says", filepath.Base(file))
+		}
+	}
 }
 
 func TestNames(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/google/renameio/v2"
 
@@ -58,6 +59,42 @@ func addTo(file string, entries []entry) error {
 		return nil
 	}
 	return write(file, text)
+}
+
+// tidyInterval is how often sidecars that are too old are looked for.
+const tidyInterval = time.Hour
+
+// old reports whether a rollout that ended then has no sidecar any more.
+func (a *Archive) old(ended time.Time) bool { return a.Keep != 0 && a.Now().Sub(ended) > a.Keep }
+
+// tidy removes sidecars that are too old: with all their ticks they are what fills a volume. Report entries and charts stay.
+func (a *Archive) tidy() error {
+	now := a.Now()
+	if now.Sub(a.tidied) < tidyInterval {
+		return nil
+	}
+	folder := filepath.Join(a.Folder, rollouts)
+	files, err := os.ReadDir(folder)
+	if err != nil {
+		return fmt.Errorf("look for old sidecars: %w", err)
+	}
+	for _, file := range files {
+		if filepath.Ext(file.Name()) != ".json" || file.Name() == filepath.Base(a.placeFile()) {
+			continue
+		}
+		info, err := file.Info()
+		if err != nil {
+			return fmt.Errorf("look for old sidecars: %w", err)
+		}
+		if !a.old(info.ModTime()) {
+			continue
+		}
+		if err := os.Remove(filepath.Join(folder, file.Name())); err != nil {
+			return fmt.Errorf("remove an old sidecar: %w", err)
+		}
+	}
+	a.tidied = now
+	return nil
 }
 
 // write replaces a file durably: written aside, synced, renamed, and the folder synced, which renameio leaves to us.
