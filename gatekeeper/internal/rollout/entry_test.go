@@ -48,8 +48,8 @@ func TestATapeKnowsItsTicksAndTheirOrder(t *testing.T) {
 		}
 		return tape
 	}
-	if of(a, b).Ticks != 2 || of(a, b) != of(a, b) {
-		t.Errorf("the same ticks give %+v and %+v", of(a, b), of(a, b))
+	if got, again := of(a, b), of(a, b); got.Ticks != 2 || got != again {
+		t.Errorf("the same ticks give %+v and %+v", got, again)
 	}
 	seen := map[rollout.Tape]bool{}
 	for _, tape := range []rollout.Tape{of(), of(a), of(b), of(a, b), of(b, a), of(a, a)} {

@@ -146,8 +146,8 @@ type door struct {
 	stays       *stays
 	turns       turns
 	pictures    *lru.Cache[string, []byte] // charts, by what they show
-	asked       *limits // requests of any kind
-	failed      *limits // attempts with credentials that do not hold
+	asked       *limits                    // requests of any kind
+	failed      *limits                    // attempts with credentials that do not hold
 }
 
 func (d door) ready(c *gin.Context) {
