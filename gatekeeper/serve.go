@@ -46,7 +46,7 @@ type serveCmd struct {
 
 	HookListen string     `default:":8080" env:"GATEKEEPER_HOOK_LISTEN" help:"Address of the hook door, for Flagger only."`
 	Listen     string     `default:":8081" env:"GATEKEEPER_LISTEN" help:"Address of the people's door: API, report, metrics, probes."`
-	Data       string     `default:"/var/lib/gatekeeper" env:"GATEKEEPER_DATA" help:"Folder of the database and of deployment_report.md."`
+	Data       string     `default:"/var/lib/gatekeeper" env:"GATEKEEPER_DATA" help:"Folder of the SQLite file and of deployment_report.md; not used with --database."`
 	Policies   string     `default:"/etc/gatekeeper/policies" env:"GATEKEEPER_POLICIES" help:"Folder of policy documents (*.yaml)."`
 	Prometheus string     `env:"GATEKEEPER_PROMETHEUS" help:"Prometheus that scrapes the ingress controller, for the second opinion and error budgets; neither without it."`
 	Brake      bool       `env:"GATEKEEPER_BRAKE" help:"May set the weight of a failed canary to 0 itself, where a policy says so. Needs the right to patch ingresses."`

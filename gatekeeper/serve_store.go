@@ -18,6 +18,9 @@ type databaseFlags struct {
 	DatabaseFile string `env:"GATEKEEPER_DATABASE_FILE" type:"existingfile" help:"File with that DSN."`
 }
 
+// onServer reports whether the ledger is a database that others share, and not a file of this process.
+func (f databaseFlags) onServer() bool { return f.Database != "" || f.DatabaseFile != "" }
+
 // retentionFlags say what is deleted.
 type retentionFlags struct {
 	KeepTicks time.Duration `default:"720h" env:"GATEKEEPER_KEEP_TICKS" help:"How long a rollout's ticks and its sidecar are kept after its end, and messages that were delivered; 0: for ever. Entries and rollouts are kept for ever."`

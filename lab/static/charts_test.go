@@ -78,6 +78,11 @@ func TestReplicasOfTheGatekeeperShareADatabase(t *testing.T) {
 	if got := dig[string](t, two["Deployment"][0], "spec", "strategy", "type"); got != "RollingUpdate" || len(two["PersistentVolumeClaim"]) != 0 || len(two["PodDisruptionBudget"]) != 1 {
 		t.Errorf("with a database: strategy %s, %d claims, %d budgets", got, len(two["PersistentVolumeClaim"]), len(two["PodDisruptionBudget"]))
 	}
+	for _, volume := range dig[[]any](t, two["Deployment"][0], "spec", "template", "spec", "volumes") {
+		if dig[string](t, volume, "name") == "data" {
+			t.Error("with a database no files are written, and there is a volume for them")
+		}
+	}
 	var lease string
 	for _, variable := range dig[[]any](t, two["Deployment"][0], "spec", "template", "spec", "containers", 0, "env") {
 		if dig[string](t, variable, "name") == "GATEKEEPER_LEASE" {
@@ -109,20 +114,20 @@ func TestAccessToTheGatekeeperComesFromValues(t *testing.T) {
 	_, plain := variables(chart.Release{})
 	for name, want := range map[string]string{
 		"GATEKEEPER_TOKENS_FILE": "", "GATEKEEPER_ANONYMOUS": "viewer", "GATEKEEPER_RATE": "50", "GATEKEEPER_TRUSTED_PROXIES": "",
-		"GATEKEEPER_OIDC_AUDIENCE": "", "GATEKEEPER_OIDC_ISSUER": "", "GATEKEEPER_KEEP_TICKS": "2160h",
+		"GATEKEEPER_OIDC_AUDIENCE": "", "GATEKEEPER_OIDC_ISSUER": "", "GATEKEEPER_KEEP_TICKS": "720h",
 	} {
 		if plain[name] != want {
 			t.Errorf("%s is %q by default, want %q", name, plain[name], want)
 		}
 	}
 	pod, set := variables(chart.Release{
-		Sets: []string{"tokens.existingSecret=people", "tokens.file=tokens.txt", "access.anonymous=none", "access.pipelines.audience=gatekeeper", "retention.keepTicks=720h"},
+		Sets: []string{"tokens.existingSecret=people", "tokens.file=tokens.txt", "access.anonymous=none", "access.pipelines.audience=gatekeeper", "retention.keepTicks=48h"},
 		JSON: []string{"access.rate=2.5", `access.trustedProxies=["10.42.0.0/16","fd00::/8"]`, `access.pipelines.repositories=["acme/shop","acme/cart-*"]`, `access.pipelines.environments=["production"]`},
 	})
 	for name, want := range map[string]string{
 		"GATEKEEPER_TOKENS_FILE": "/etc/gatekeeper/tokens/tokens", "GATEKEEPER_ANONYMOUS": "none", "GATEKEEPER_RATE": "2.5", "GATEKEEPER_TRUSTED_PROXIES": "10.42.0.0/16,fd00::/8",
 		"GATEKEEPER_OIDC_AUDIENCE": "gatekeeper", "GATEKEEPER_OIDC_ISSUER": "https://token.actions.githubusercontent.com", "GATEKEEPER_OIDC_REPOSITORIES": "acme/shop,acme/cart-*",
-		"GATEKEEPER_OIDC_SUBJECTS": "", "GATEKEEPER_OIDC_ENVIRONMENTS": "production", "GATEKEEPER_KEEP_TICKS": "720h",
+		"GATEKEEPER_OIDC_SUBJECTS": "", "GATEKEEPER_OIDC_ENVIRONMENTS": "production", "GATEKEEPER_KEEP_TICKS": "48h",
 	} {
 		if set[name] != want {
 			t.Errorf("%s is %q, want %q", name, set[name], want)
