@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -44,6 +45,7 @@ type Config struct {
 // Archive keeps one folder. Only one at a time may work in it.
 type Archive struct {
 	Config
+	draw     func(io.Writer, policy.Tape, chart.Options) error
 	tidied   time.Time // when old sidecars were last looked for
 	failures prometheus.Counter
 	filed    prometheus.Gauge
@@ -52,7 +54,7 @@ type Archive struct {
 // New keeps the files as c says.
 func New(c Config, reg prometheus.Registerer) (*Archive, error) {
 	a := &Archive{
-		Config: c,
+		Config: c, draw: chart.Draw,
 		failures: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "gatekeeper_archive_failures_total", Help: "Attempts to make report files from the ledger that failed; they are made later.",
 		}),
@@ -209,10 +211,10 @@ func (a *Archive) own(tape policy.Tape) (string, error) {
 		}
 	}
 	link, picture := "", &bytes.Buffer{}
-	switch err := chart.Draw(picture, tape, chart.Options{}); {
+	switch err := a.draw(picture, tape, chart.Options{}); {
 	case errors.Is(err, chart.ErrNothing): // no traffic, or the ticks were pruned before a new folder got its files
-	case err != nil:
-		return "", err
+	case err != nil: // it would not get better, and must not keep back all that come after it
+		a.Log.Error("a rollout has no chart: it can not be drawn", "rollout", tape.Rollout.ID, "error", err)
 	default:
 		if err := write(name+".svg", picture.Bytes()); err != nil {
 			return "", err

@@ -2,7 +2,9 @@ package archive
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -13,6 +15,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/chart"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/policy"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/report"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/rollout"
@@ -294,6 +297,31 @@ func TestWhatARolloutTakes(t *testing.T) {
 			t.Errorf("%s is not as docs/ledger.md says", filepath.Base(file))
 		}
 	}
+}
+
+// A picture that can not be drawn is told, and keeps back nothing else.
+func TestAChartThatCanNotBeDrawnKeepsNobodyBack(t *testing.T) {
+	memory, folder := open(t), t.TempDir()
+	ids := closed(t, memory, 2)
+	a, told := in(t, folder, memory), &strings.Builder{}
+	a.Log = slog.New(slog.NewTextHandler(told, nil))
+	a.draw = func(to io.Writer, tape policy.Tape, o chart.Options) error {
+		if tape.Rollout.ID == ids[0] {
+			return errors.New("out of ink")
+		}
+		return chart.Draw(to, tape, o)
+	}
+	if err := a.File(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	everyEntryOnce(t, folder, ids)
+	if text := read(t, folder, "deployment_report.md"); strings.Contains(text, ids[0]+".svg") || !strings.Contains(text, ids[1]+".svg") {
+		t.Error("the report does not link the one chart that there is")
+	}
+	if text := told.String(); !strings.Contains(text, "level=ERROR") || !strings.Contains(text, ids[0]) || !strings.Contains(text, "out of ink") || strings.Contains(text, ids[1]) {
+		t.Errorf("told: %s", text)
+	}
+	read(t, folder, rollouts, ids[0]+".json")
 }
 
 func TestNames(t *testing.T) {
