@@ -62,7 +62,7 @@ func TestReleasesOnThePage(t *testing.T) {
 		tab.await("the Canary", `document.querySelector("#cards").innerText.includes("demo/podinfo")`)
 
 		s.release(t, "2.0.0")
-		tab.open(base, s.rollout(t, base, "2.0.0"))
+		tab.open(base, s.rollout(t, "2.0.0"))
 		for _, state := range []string{"10 %", "25 %", "50 %"} {
 			tab.await("weight "+state, `seen.some((s) => s.endsWith(", `+state+` of traffic"))`)
 		}
@@ -75,7 +75,7 @@ func TestReleasesOnThePage(t *testing.T) {
 		t.Logf("what the page said on the way: %q", inTab[[]string](tab, "seen"))
 
 		s.release(t, "3.0.0")
-		tab.open(base, s.rollout(t, base, "3.0.0"))
+		tab.open(base, s.rollout(t, "3.0.0"))
 		tab.await("weight 10 %", `seen.some((s) => s.endsWith(", 10 % of traffic"))`)
 		tab.decide("abort", "does not look right")
 		tab.await("that it went back", `seen.at(-1).startsWith("Rolled back")`)
@@ -194,7 +194,7 @@ func (s site) onThePeoplesDoor(t *testing.T, use func(base string)) {
 }
 
 // rollout waits until the gatekeeper knows the release of a version, and returns its id.
-func (s site) rollout(t *testing.T, base, version string) (id string) {
+func (s site) rollout(t *testing.T, version string) (id string) {
 	t.Helper()
 	eventually(t, time.Minute, "the rollout of "+version, func() bool {
 		text, status, err := s.kube.Service(t.Context(), http.MethodGet, stack.SystemNamespace, "gatekeeper", "people", "/api/v1/rollouts?canary="+namespace+"/"+release, nil)

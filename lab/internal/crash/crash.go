@@ -3,7 +3,6 @@ package crash
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -86,7 +85,8 @@ func Run(ctx context.Context, cfg Config) (Result, error) {
 	for i := range cfg.Rollouts {
 		member, err := cluster.Join(ctx, crowd.Name(i))
 		if err != nil {
-			return Result{}, errors.Join(err, stopAll(cancel, &wg))
+			stopAll(cancel, &wg)
+		return Result{}, err
 		}
 		r := &releases{flagger: f, member: member, rng: rand.New(rand.NewPCG(cfg.Seed, uint64(100+i))), expected: map[string]string{}, number: i}
 		expected[i] = r.expected
@@ -97,13 +97,15 @@ func Run(ctx context.Context, cfg Config) (Result, error) {
 		})
 	}
 	if err := fleet.kill(ctx, cfg.Kills, rand.New(rand.NewPCG(cfg.Seed, 2)), broken); err != nil {
-		return Result{}, errors.Join(err, stopAll(cancel, &wg))
+		stopAll(cancel, &wg)
+		return Result{}, err
 	}
 	enough.Store(true)
 	sink.recover()
 	cfg.Say("no more kills: the last releases come to their ends")
 	if err := finish(ctx, &wg, broken); err != nil {
-		return Result{}, errors.Join(err, stopAll(cancel, &wg))
+		stopAll(cancel, &wg)
+		return Result{}, err
 	}
 	cfg.Say("all releases have ended: the last entries and notifications are waited for")
 	result, err := judge(ctx, fleet, sink, expected)
@@ -129,10 +131,9 @@ func prepare(cfg Config, kubeconfig string) error {
 	return nil
 }
 
-func stopAll(cancel func(), wg *sync.WaitGroup) error {
+func stopAll(cancel func(), wg *sync.WaitGroup) {
 	cancel()
 	wg.Wait()
-	return nil
 }
 
 // finish waits until all releases have ended.

@@ -68,7 +68,7 @@ func (r rollout) blindAtIngress() bool {
 // message is a notification as the receiver keeps it.
 type message struct {
 	At   time.Time
-	Key  string // a notification that is sent again has the key it had
+	Key  string   // a notification that is sent again has the key it had
 	Body struct { // a CloudEvent
 		Data struct {
 			Event    string `json:"event"`
