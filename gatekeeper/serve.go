@@ -99,9 +99,8 @@ func (c serveCmd) lead(ctx context.Context, d doors, log *slog.Logger, reg *prom
 		return err
 	}
 	examine(told, policies, log)
-	ledger, deposed := fence(memory)
 	config := keeper.Config{
-		Cluster: cluster, Ledger: ledger, Route: told.Route, Repeat: told.Repeat,
+		Cluster: cluster, Ledger: memory, Route: told.Route, Repeat: told.Repeat,
 		Policies: policies, Metrics: keeper.NewMetrics(reg), Log: log.With("component", "keeper"), Now: steady(time.Now()), Wall: time.Now, Version: judge(),
 	}
 	var ingress *count.Ingress
@@ -136,7 +135,7 @@ func (c serveCmd) lead(ctx context.Context, d doors, log *slog.Logger, reg *prom
 	add(&group, ctx, func(ctx context.Context) error { return conductor.Run(ctx, tickInterval) })
 	add(&group, ctx, conductor.WatchBudgets)
 	add(&group, ctx, func(ctx context.Context) error { return c.prune(ctx, memory, log.With("component", "store")) })
-	add(&group, ctx, deposed)
+	add(&group, ctx, deposed(memory))
 	if err := c.archive(&group, ctx, memory, reg, log); err != nil {
 		return err
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -16,9 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
-	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/keeper"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/kube"
-	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/rollout"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/standby"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/store"
 )
@@ -162,32 +159,13 @@ func addressIn(holder string, door int) string {
 	return parts[1+door]
 }
 
-// fence is the keeper's ledger, and a part that fails once the ledger says that another replica leads: this one's Lease may
-// look good to itself, but what it decides can not be recorded any more.
-func fence(memory keeper.Ledger) (ledger keeper.Ledger, deposed func(context.Context) error) {
-	lost := make(chan error, 1)
-	return fenced{memory, lost}, func(ctx context.Context) error {
-		select {
-		case err := <-lost:
+// deposed is a part that fails once the ledger says that another replica leads: this one's Lease may look good to itself, but
+// what it decides can not be recorded any more.
+func deposed(memory *store.Store) func(context.Context) error {
+	return func(ctx context.Context) error {
+		if err := memory.Deposed(ctx); err != nil {
 			return fmt.Errorf("this replica leads no longer, it starts anew as a standby: %w", err)
-		case <-ctx.Done():
-			return nil
 		}
+		return nil
 	}
-}
-
-type fenced struct {
-	keeper.Ledger
-	lost chan<- error
-}
-
-func (f fenced) Save(ctx context.Context, changes ...rollout.Change) error {
-	err := f.Ledger.Save(ctx, changes...)
-	if errors.Is(err, store.ErrNotLeader) {
-		select {
-		case f.lost <- err:
-		default: // it was told
-		}
-	}
-	return err
 }

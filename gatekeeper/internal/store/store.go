@@ -22,6 +22,8 @@ type Store struct {
 
 	writing sync.Mutex // held during a write; guards term
 	term    int64      // 0: never led
+
+	deposed chan struct{} // has one when a write was refused because another leads
 }
 
 // Open opens the database that dsn names, makes what is missing, and brings its schema up to date. A PostgreSQL URL or
@@ -39,7 +41,7 @@ func Open(ctx context.Context, dsn string) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", at, err)
 	}
-	s := &Store{db: db, lite: at.server == nil}
+	s := &Store{db: db, lite: at.server == nil, deposed: make(chan struct{}, 1)}
 	if s.lite {
 		err = sound(ctx, db)
 	}
@@ -66,7 +68,7 @@ func OpenToRead(ctx context.Context, dsn string) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", at, err)
 	}
-	s := &Store{db: db, lite: at.server == nil}
+	s := &Store{db: db, lite: at.server == nil, deposed: make(chan struct{}, 1)}
 	if s.lite {
 		err = sound(ctx, db)
 	}
@@ -94,6 +96,17 @@ func (s *Store) Lead(ctx context.Context) error {
 	return nil
 }
 
+// Deposed waits until any write of this Store was refused with ErrNotLeader, and returns that; nil when ctx ends before. One
+// caller is told.
+func (s *Store) Deposed(ctx context.Context) error {
+	select {
+	case <-s.deposed:
+		return ErrNotLeader
+	case <-ctx.Done():
+		return nil
+	}
+}
+
 // write lets do change the database in one transaction of this Store's term: all of it is durable on return, or none.
 func (s *Store) write(ctx context.Context, do func(*sql.Tx) error) error {
 	s.writing.Lock()
@@ -107,6 +120,10 @@ func (s *Store) write(ctx context.Context, do func(*sql.Tx) error) error {
 	var count int64
 	err = tx.QueryRowContext(ctx, `UPDATE leader SET writes = writes + 1 WHERE term = $1 RETURNING writes`, s.term).Scan(&count)
 	if errors.Is(err, sql.ErrNoRows) {
+		select {
+		case s.deposed <- struct{}{}:
+		default: // it is known
+		}
 		return ErrNotLeader
 	}
 	if err == nil {

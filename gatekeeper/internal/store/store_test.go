@@ -253,6 +253,7 @@ func TestOnlyTheLeaderWrites(t *testing.T) {
 		"Delivered":  func(s *Store) error { return s.Delivered(t.Context(), "k", "s", "t") },
 		"Refused":    func(s *Store) error { return s.Refused(t.Context(), "k", "s", "w") },
 		"Retry":      func(s *Store) error { return s.Retry(t.Context(), "k", "s", "w", start) },
+		"Prune":      func(s *Store) error { _, err := s.Prune(t.Context(), start, time.Hour); return err },
 	}
 	standby, err := Open(t.Context(), dsn)
 	if err != nil {
@@ -264,6 +265,11 @@ func TestOnlyTheLeaderWrites(t *testing.T) {
 			if err := write(s); !errors.Is(err, ErrNotLeader) {
 				t.Errorf("%s by %s: %v", name, who, err)
 			}
+			over, stop := context.WithTimeout(t.Context(), time.Second)
+			if err := s.Deposed(over); !errors.Is(err, ErrNotLeader) {
+				t.Errorf("%s by %s tells nobody that it does not lead: %v", name, who, err)
+			}
+			stop()
 		}
 	}
 	if all, err := first.List(t.Context(), "", 9); err != nil || len(all) != 0 {
@@ -272,6 +278,9 @@ func TestOnlyTheLeaderWrites(t *testing.T) {
 	for name, write := range writes {
 		if err := write(second); err != nil {
 			t.Errorf("%s by the leader: %v", name, err)
+		}
+		if len(second.deposed) > 0 {
+			t.Errorf("%s by the leader deposes it", name)
 		}
 	}
 	if all, err := standby.List(t.Context(), "", 9); err != nil || len(all) != 1 {
