@@ -13,7 +13,13 @@ import (
 func TestCommands(t *testing.T) {
 	dir := t.TempDir()
 	good, bad := filepath.Join(dir, "good.yaml"), filepath.Join(dir, "bad.yaml")
-	for file, text := range map[string]string{good: "name: careful\nbake: {first: 2m}\n", bad: "name: careful\nslo: {objektive: 99}\n"} {
+	rules, short := filepath.Join(dir, "rules"), filepath.Join(dir, "short")
+	if err := os.Mkdir(rules, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for file, text := range map[string]string{
+		filepath.Join(rules, "careful.yaml"): "name: careful\n", short: "hunter2\n", good: "name: careful\nbake: {first: 2m}\n", bad: "name: careful\nslo: {objektive: 99}\n",
+	} {
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -34,7 +40,13 @@ func TestCommands(t *testing.T) {
 		"a URL that answers":                   {[]string{"check", up.URL}, "200 OK", ""},
 		"a URL that says no":                   {[]string{"check", down.URL}, "", "404"},
 		"a command that is none":               {[]string{"fly"}, "", "gatekeeper --help"},
-		"serve without a cluster says so":      {[]string{"serve", "--data", dir, "--policies", dir + "/empty"}, "", "--kubeconfig"},
+		"serve without a cluster says so":      {[]string{"serve", "--data", dir, "--policies", rules}, "", "--kubeconfig"},
+		"serve by its own policy":              {[]string{"serve", "--data", dir}, "", "--kubeconfig"},
+		"serve with policies that are nowhere": {[]string{"serve", "--data", dir, "--policies", dir + "/none"}, "", "there is no *.yaml"},
+		"serve with a folder without policies": {[]string{"serve", "--data", dir, "--policies", t.TempDir()}, "", "there is no *.yaml"},
+		"serve with a token easily guessed":    {[]string{"serve", "--data", dir, "--operator-token", "hunter2-hunter2"}, "", "--operator-token is shorter than 16"},
+		"serve with alerts easily guessed":     {[]string{"serve", "--data", dir, "--alerts-token-file", short}, "", "--alerts-token is shorter than 16"},
+		"serve with tokens that are long":      {[]string{"serve", "--data", dir, "--operator-token", "hunter2-hunter2-", "--trusted-proxies", "10.42.0.0/16,fd00::/8", "--oidc-audience", "a", "--oidc-repositories", "acme/shop,acme/cart-*"}, "", "--kubeconfig"},
 		"serve that keeps nothing":             {[]string{"serve", "--data", dir, "--keep-ticks", "5m"}, "", "at least 1h"},
 		"serve with a bad policy does not run": {[]string{"serve", "--data", dir, "--policies", dir}, "", "bad.yaml"},
 	})
@@ -59,5 +71,16 @@ func try(t *testing.T, commands map[string]command) {
 				t.Errorf("printed %s\nwant %q", out.String(), c.says)
 			}
 		})
+	}
+}
+
+// Whoever gives no policies is told what judges instead.
+func TestServeWithoutPoliciesSaysLoudlyWhatJudges(t *testing.T) {
+	if _, err := os.Stat(usualPolicies); err == nil {
+		t.Skip(usualPolicies, "exists on this machine")
+	}
+	var out, errs bytes.Buffer
+	if err := run(t.Context(), []string{"serve", "--data", t.TempDir()}, &out, &errs); err == nil || !strings.Contains(errs.String(), "every Canary is judged by the built-in default") {
+		t.Errorf("error %v, said %s", err, errs.String())
 	}
 }

@@ -23,7 +23,6 @@ import (
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/keeper"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/kube"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/policy"
-	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/policyfile"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/web"
 )
 
@@ -38,6 +37,7 @@ const (
 
 type serveCmd struct {
 	accessFlags    `embed:""`
+	policyFlags    `embed:""`
 	leaderFlags    `embed:""`
 	databaseFlags  `embed:""`
 	retentionFlags `embed:""`
@@ -47,7 +47,6 @@ type serveCmd struct {
 	HookListen string     `default:":8080" env:"GATEKEEPER_HOOK_LISTEN" help:"Address of the hook door, for Flagger only."`
 	Listen     string     `default:":8081" env:"GATEKEEPER_LISTEN" help:"Address of the people's door: API, report, metrics, probes."`
 	Data       string     `default:"/var/lib/gatekeeper" env:"GATEKEEPER_DATA" help:"Folder of the SQLite file and of deployment_report.md; not used with --database."`
-	Policies   string     `default:"/etc/gatekeeper/policies" env:"GATEKEEPER_POLICIES" help:"Folder of policy documents (*.yaml)."`
 	Prometheus string     `env:"GATEKEEPER_PROMETHEUS" help:"Prometheus that scrapes the ingress controller, for the second opinion and error budgets; neither without it."`
 	Brake      bool       `env:"GATEKEEPER_BRAKE" help:"May set the weight of a failed canary to 0 itself, where a policy says so. Needs the right to patch ingresses."`
 	Kubeconfig string     `env:"GATEKEEPER_KUBECONFIG" help:"Way to the cluster; the pod's service account without it."`
@@ -61,9 +60,13 @@ func (c serveCmd) Run(ctx context.Context, s streams) error {
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 
-	policies, err := policyfile.Load(os.DirFS(c.Policies))
+	policies, err := c.policyFlags.load(log)
 	if err != nil {
-		return fmt.Errorf("load policies from %s: %w", c.Policies, err)
+		return err
+	}
+	access, err := c.access(time.Now, log.With("component", "web"))
+	if err != nil {
+		return err
 	}
 	clusterConfig, err := kube.Config(c.Kubeconfig)
 	if err != nil {
@@ -79,11 +82,13 @@ func (c serveCmd) Run(ctx context.Context, s streams) error {
 			return err
 		}
 	}
-	return c.serve(ctx, o, log, reg, func(ctx context.Context, d doors) error { return c.lead(ctx, d, log, reg, policies, clusterConfig) })
+	return c.serve(ctx, o, log, reg, func(ctx context.Context, d doors) error {
+		return c.lead(ctx, d, log, reg, policies, access, clusterConfig)
+	})
 }
 
 // lead builds everything in the order of its dependencies, and works until ctx ends or a part fails.
-func (c serveCmd) lead(ctx context.Context, d doors, log *slog.Logger, reg *prometheus.Registry, policies policy.Set, clusterConfig *rest.Config) error {
+func (c serveCmd) lead(ctx context.Context, d doors, log *slog.Logger, reg *prometheus.Registry, policies policy.Set, access web.Access, clusterConfig *rest.Config) error {
 	memory, err := c.ledger(ctx, c.Data)
 	if err != nil {
 		return err
@@ -115,10 +120,6 @@ func (c serveCmd) lead(ctx context.Context, d doors, log *slog.Logger, reg *prom
 		config.Brake = cluster.Brake
 	}
 	if err := have(policies, c.Prometheus != "", c.Brake, log); err != nil {
-		return err
-	}
-	access, err := c.access(time.Now, log.With("component", "web"))
-	if err != nil {
 		return err
 	}
 	conductor, err := keeper.New(ctx, config)

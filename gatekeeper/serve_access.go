@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"time"
@@ -33,11 +34,11 @@ func (f accessFlags) access(now func() time.Time, log *slog.Logger) (web.Access,
 	if f.Rate <= 0 {
 		return web.Access{}, errors.New("--rate: a number over 0 of requests a second")
 	}
-	operator, err := secret(f.OperatorToken, f.OperatorTokenFile)
+	operator, err := bearer("operator", f.OperatorToken, f.OperatorTokenFile)
 	if err != nil {
 		return web.Access{}, err
 	}
-	alerts, err := secret(f.AlertsToken, f.AlertsTokenFile)
+	alerts, err := bearer("alerts", f.AlertsToken, f.AlertsTokenFile)
 	if err != nil {
 		return web.Access{}, err
 	}
@@ -56,4 +57,13 @@ func (f accessFlags) access(now func() time.Time, log *slog.Logger) (web.Access,
 		Issuer: f.OIDCIssuer, Audience: f.OIDCAudience, Repositories: f.OIDCRepositories, Subjects: f.OIDCSubjects, Environments: f.OIDCEnvironments,
 	}, now)
 	return a, err
+}
+
+// bearer is a token that is given by itself, for a role; "" is none.
+func bearer(role, given, file string) (string, error) {
+	found, err := secret(given, file)
+	if err == nil && found != "" && len(found) < web.MinSecret {
+		return "", fmt.Errorf("--%s-token is shorter than %d characters and could be guessed: use for example openssl rand -hex 32", role, web.MinSecret)
+	}
+	return found, err
 }

@@ -63,8 +63,8 @@ type Token struct {
 	Secret string
 }
 
-// minSecret is the least length of a token in the file, in bytes: what is shorter can be guessed.
-const minSecret = 16
+// MinSecret is the least length of a token, in bytes: what is shorter can be guessed.
+const MinSecret = 16
 
 // ParseTokens reads a file of tokens: a line for each, "role name token", with spaces between; empty lines and lines that
 // begin with # say nothing. Roles are viewer, operator, ci and alerts. One name may have several tokens, so that they can be
@@ -87,8 +87,8 @@ func ParseTokens(text []byte) ([]Token, error) {
 		default:
 			return nil, fmt.Errorf("line %d: there is no role %.20q: use viewer, operator, ci or alerts", number, t.Role)
 		}
-		if len(t.Secret) < minSecret {
-			return nil, fmt.Errorf("line %d: the token of %s is shorter than %d characters and could be guessed: use for example openssl rand -hex 32", number, t.Name, minSecret)
+		if len(t.Secret) < MinSecret {
+			return nil, fmt.Errorf("line %d: the token of %s is shorter than %d characters and could be guessed: use for example openssl rand -hex 32", number, t.Name, MinSecret)
 		}
 		tokens = append(tokens, t)
 	}

@@ -252,7 +252,7 @@ func FuzzTokens(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text []byte) {
 		tokens, _ := ParseTokens(text)
 		for _, one := range tokens {
-			if one.Name == "" || len(one.Secret) < minSecret || one.Role == None {
+			if one.Name == "" || len(one.Secret) < MinSecret || one.Role == None {
 				t.Errorf("got %+v", one)
 			}
 		}

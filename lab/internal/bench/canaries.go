@@ -84,7 +84,7 @@ func (b *Bench) crowd(ctx context.Context, program string, n int) ([]float64, er
 	}
 	// Not on one processor: the gatekeeper is to be seen as it runs on two.
 	keeper := &Bench{Config: b.Config}
-	s, err := keeper.spawn(ctx, "", "http://"+people, "/healthz", nil, program, "serve", "--hook-listen", hooks, "--listen", people, "--data", dir, "--policies", dir, "--kubeconfig", kubeconfig)
+	s, err := keeper.spawn(ctx, "", "http://"+people, "/healthz", nil, program, "serve", "--hook-listen", hooks, "--listen", people, "--data", dir, "--kubeconfig", kubeconfig)
 	if err != nil {
 		return nil, err
 	}
