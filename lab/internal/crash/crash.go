@@ -86,7 +86,7 @@ func Run(ctx context.Context, cfg Config) (Result, error) {
 		member, err := cluster.Join(ctx, crowd.Name(i))
 		if err != nil {
 			stopAll(cancel, &wg)
-		return Result{}, err
+			return Result{}, err
 		}
 		r := &releases{flagger: f, member: member, rng: rand.New(rand.NewPCG(cfg.Seed, uint64(100+i))), expected: map[string]string{}, number: i}
 		expected[i] = r.expected
