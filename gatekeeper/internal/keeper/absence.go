@@ -72,10 +72,17 @@ func (k *Keeper) forget() {
 	for key := range k.canaries {
 		names[key.String()] = true
 	}
-	maps.DeleteFunc(k.doubts, func(key rollout.Key, _ doubt) bool { return !names[key.String()] })
 	before := len(k.known)
 	maps.DeleteFunc(k.known, func(name string, _ rest) bool { return !names[name] })
 	k.learnt = k.learnt || len(k.known) < before
+	maps.DeleteFunc(k.doubts, func(key rollout.Key, _ doubt) bool { return !names[key.String()] })
+	for _, r := range k.runs { // one whose Canary was deleted is not closed yet
+		names[r.rollout.Canary.String()] = true
+	}
+	gone := func(key rollout.Key) bool { return !names[key.String()] }
+	maps.DeleteFunc(k.candidates, func(key rollout.Key, _ string) bool { return gone(key) })
+	maps.DeleteFunc(k.budgets, func(key rollout.Key, _ budget) bool { return gone(key) })
+	k.calls.forget(gone)
 }
 
 // missed gives the rollouts that began and ended while nobody looked, closed and ready to be saved. The ledger is asked

@@ -4,11 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/keeper"
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/policy"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/rollout"
 )
 
@@ -119,6 +121,25 @@ func TestACanaryThatIsDeletedWhileItIsDoubtedLeavesNothing(t *testing.T) {
 	h.is()
 	if all, err := h.store.List(t.Context(), "", 10); err != nil || len(all) != 0 {
 		t.Errorf("the ledger has %v %v", all, err)
+	}
+}
+
+// Canaries come and go for as long as a gatekeeper runs: nothing of one that was deleted stays in its memory.
+func TestADeletedCanaryIsForgotten(t *testing.T) {
+	h := newHouse(t, func(h *house) {
+		h.lab = func(r *policy.Rules) { r.Budget = &policy.Budget{Window: 30 * 24 * time.Hour} }
+	})
+	for i := range 3 {
+		h.set(func(c *rollout.Canary) { c.Key.Name = fmt.Sprint("app", i) })
+		h.pass(1, 0, 0)
+		h.keeper.AskBudget(t.Context())
+		if _, _, err := h.keeper.Ask(rollout.ConfirmRollout, h.cluster.canary.Key); err != nil {
+			t.Fatal(err)
+		}
+		h.pass(1, 0, 0)
+		if n := h.keeper.Remembered(); n != 1 {
+			t.Errorf("after %d Canaries, of which one is there, %d are in memory", i+1, n)
+		}
 	}
 }
 

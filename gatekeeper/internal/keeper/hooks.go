@@ -104,6 +104,12 @@ func (c *calls) last(key rollout.Key) time.Time {
 	return c.at[key]
 }
 
+func (c *calls) forget(gone func(rollout.Key) bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	maps.DeleteFunc(c.at, func(key rollout.Key, _ time.Time) bool { return gone(key) })
+}
+
 // Ask answers one of Flagger's questions from memory. The error is rollout.ErrUnknownCanary or nil.
 func (k *Keeper) Ask(hook rollout.Hook, key rollout.Key) (yes bool, why string, err error) {
 	now, b := k.cfg.Now(), k.board.Load()
