@@ -14,7 +14,7 @@ import (
 const rolloutsAtOnce = 20
 
 // Prune deletes the ticks of rollouts that ended longer than keep before now, and messages of that age that were delivered
-// or refused. Rollouts and entries stay; an entry of the ledger says whose ticks were deleted. It goes in small steps, each
+// or refused, with what sinks gave back. Rollouts and entries stay; an entry of the ledger says whose ticks were deleted. It goes in small steps, each
 // durable by itself, and returns for how many rollouts there was something to delete.
 func (s *Store) Prune(ctx context.Context, now time.Time, keep time.Duration) (rollouts int, err error) {
 	before := now.Add(-keep)
@@ -40,7 +40,11 @@ func (s *Store) Prune(ctx context.Context, now time.Time, keep time.Duration) (r
 		}
 	}
 	err = s.write(ctx, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, `DELETE FROM outbox WHERE state <> 'waiting' AND at < $1`, before.UnixMilli())
+		if _, err := tx.ExecContext(ctx, `DELETE FROM outbox WHERE state <> 'waiting' AND at < $1`, before.UnixMilli()); err != nil {
+			return err
+		}
+		// One under way may have something to say at the same place.
+		_, err := tx.ExecContext(ctx, `DELETE FROM threads WHERE rollout NOT IN (SELECT rollout FROM outbox) AND rollout NOT IN (SELECT id FROM rollouts WHERE reported = 0)`)
 		return err
 	})
 	if err != nil {

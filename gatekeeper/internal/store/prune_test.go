@@ -55,6 +55,10 @@ func TestPruneDeletesOldTicksAndSaysSo(t *testing.T) {
 		if err := s.db.QueryRowContext(t.Context(), `SELECT count(*) FROM outbox`).Scan(&messages); err != nil || messages != 1 {
 			t.Errorf("%d messages are left, want the one that waits: %v", messages, err)
 		}
+		var thread string
+		if err := s.db.QueryRowContext(t.Context(), `SELECT max(thread) FROM threads HAVING count(*) = 1`).Scan(&thread); err != nil || thread != "C1/17" {
+			t.Errorf("the thread left is %q, want that of the rollout under way alone: %v", thread, err)
+		}
 	})
 }
 
