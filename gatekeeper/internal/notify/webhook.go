@@ -18,8 +18,8 @@ import (
 // eventType is what the type of our CloudEvents begins with; the happening follows.
 const eventType = "monitoring.rollout."
 
-// MinSecret is the least length of a signing secret, in bytes (github.com/standard-webhooks, "Signature scheme").
-const MinSecret = 24
+// minSecret is the least length of a signing secret, in bytes (github.com/standard-webhooks, "Signature scheme").
+const minSecret = 24
 
 // webhook posts news as a CloudEvent, signed by the Standard Webhooks scheme when there is a secret.
 type webhook struct {
@@ -87,7 +87,7 @@ func (w webhook) Tell(ctx context.Context, m rollout.Message) Answer {
 
 func (w webhook) sign(header http.Header, id string, body []byte, secret string) error {
 	signer, err := standardwebhooks.NewWebhook(secret)
-	if err != nil || len(secret) < MinSecret*4/3 { // in base64
+	if err != nil || len(secret) < minSecret*4/3 { // in base64
 		return errors.New(`its secret is not base64 of 24 bytes or more; make one with echo "whsec_$(openssl rand -base64 32)"`)
 	}
 	now := w.Now()
