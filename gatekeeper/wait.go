@@ -35,7 +35,7 @@ func (waitCmd) Help() string {
 Exit codes: 0 promoted; 1 wrong call, or the gatekeeper can not be reached; 2 rolled back, aborted, or stuck in its promotion;
 3 not decided in time; 4 superseded by a newer release, or nothing to do; 130 interrupted. The last line of standard error says why.
 
-  gatekeeper wait --deploy-id "$GITHUB_SHA-$GITHUB_RUN_ID" --canary demo/podinfo --timeout 30m --abort-on-cancel`
+  gatekeeper wait --deploy-id "$GITHUB_SHA-$GITHUB_RUN_ID-$GITHUB_RUN_ATTEMPT" --canary demo/podinfo --timeout 40m --abort-on-cancel`
 }
 
 // The exit codes of wait beside 0 and 1.
@@ -100,6 +100,7 @@ func (r release) reason() string {
 // Run waits and tells.
 func (c waitCmd) Run(ctx context.Context, s streams) error {
 	w := waiter{waitCmd: c, client: c.client(), show: newShow(s, c.Output == "json"), began: time.Now()}
+	w.client.say = w.show.note
 	last, err := w.wait(ctx)
 	w.show.end()
 	switch {

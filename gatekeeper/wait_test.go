@@ -287,3 +287,54 @@ func TestTheLineThatMovesIsTakenAway(t *testing.T) {
 		t.Errorf("%d lines were painted over: %q", got, out.String())
 	}
 }
+
+// Nobody asked for the job's own token: where it does not hold, what is open to everybody is asked without.
+func TestAJobWhoseTokenDoesNotHoldAsksWithout(t *testing.T) {
+	github := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintf(w, `{"value":%q}`, jwt(time.Now().Add(time.Hour)))
+	}))
+	t.Cleanup(github.Close) // not before the parallel parts end
+	for name, c := range map[string]struct {
+		open  bool // for whoever comes without a token
+		more  []string
+		code  int
+		notes int
+		last  string
+	}{
+		"everybody may read": {open: true, notes: 1, code: 2, last: "gatekeeper: 5 of 20 requests failed"},
+		"nobody may":         {notes: 1, code: 1, last: "--oidc-audience gatekeeper and --oidc-repositories or --oidc-subjects that name this repository"},
+		"a token was given":  {open: true, more: []string{"--token", "wrong"}, code: 1, last: "gatekeeper: the gatekeeper refused (401): not known here"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := &scripted{answers: []string{notSeen, underWay, bad}}
+			refusals := 0
+			door := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.Header.Get("Authorization") != "" || !c.open {
+					refusals++
+					w.WriteHeader(http.StatusUnauthorized)
+					fmt.Fprint(w, `{"error":"not known here"}`)
+					return
+				}
+				s.ServeHTTP(w, r)
+			}))
+			defer door.Close()
+			code, _, errs := wait(t.Context(), door.URL, append(c.more, "--token-url", github.URL, "--token-key", "key", "--timeout", "1m")...)
+			if code != c.code || strings.Count(errs, "asking without it") != c.notes || !strings.HasSuffix(lastLine(errs), c.last) {
+				t.Errorf("exit %d, said\n%s want exit %d, %d notes and last %q", code, errs, c.code, c.notes, c.last)
+			}
+			if c.open && refusals != 1 {
+				t.Errorf("the token was shown %d times, want once: attempts that fail are counted", refusals)
+			}
+		})
+	}
+}
+
+func TestWaitAtAnotherServerSaysWhereToLook(t *testing.T) {
+	server := httptest.NewServer(http.NotFoundHandler())
+	defer server.Close()
+	code, _, errs := wait(t.Context(), server.URL, "--timeout", "1m")
+	if code != 1 || !strings.Contains(errs, "people's door (port 8081)") {
+		t.Errorf("exit %d, said\n%s", code, errs)
+	}
+}
