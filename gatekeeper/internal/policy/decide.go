@@ -223,7 +223,7 @@ func because(why string) string {
 
 // assess puts the evidence into numbers.
 func assess(rules Rules, r rollout.Rollout) *rollout.Assessment {
-	if r.FirstTrafficAt.IsZero() {
+	if len(r.Steps) == 0 {
 		return nil
 	}
 	p, e, c := rules.Plan(hasIngress(rules, r)), r.Evidence, r.Latest.Canary

@@ -572,3 +572,12 @@ func TestWhatItIsLatelyIsToldWhereItWasBetter(t *testing.T) {
 		t.Errorf("got %+v: it was never better", r)
 	}
 }
+
+// A keeper writes no tick without a time, but verify judges whatever it finds in a ledger.
+func TestATickWithoutATimeIsJudged(t *testing.T) {
+	r := rollout.New(rollout.Canary{Key: rollout.Key{Namespace: "demo", Name: "app"}}, start)
+	Advance(podsOnly(), &r, rollout.Tick{Phase: rollout.Progressing, Weight: 10, Answering: 1, Canary: rollout.Counts{Good: 5}})
+	if v := r.Verdict; v.Outcome != rollout.Hold || v.Evidence == nil {
+		t.Errorf("got %+v", v)
+	}
+}
