@@ -158,8 +158,13 @@ func (c verifyCmd) ledger(ctx context.Context, s streams, backup string, sidecar
 		}
 		count.show(v.Summary)
 	}
-	result.Summary, err = v.Close()
-	return err
+	if result.Summary, err = v.Close(); err != nil {
+		return err
+	}
+	if database, ok := lines.(closers); ok {
+		return database.memory.CheckLists(ctx, judge())
+	}
+	return nil
 }
 
 // lines opens a ledger's file, whichever way it comes.

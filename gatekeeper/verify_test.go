@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -124,6 +125,18 @@ func TestVerifyBackupAndRestore(t *testing.T) {
 		"over a ledger":              {[]string{"restore", backup, "--data", dir}, "", "there is a ledger already"},
 		"a changed backup":           {[]string{"restore", forged, "--data", t.TempDir()}, "", "nothing is restored"},
 		"a backup restored":          {[]string{"restore", backup, "--data", empty}, "restored", ""},
+	})
+	database, err := os.ReadFile(filepath.Join(dir, databaseName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	listed := t.TempDir() // another weight in what lists show, of which the ledger's hashes know nothing
+	database = regexp.MustCompile(`"weight":\d(\d*),"canaryRequests"`).ReplaceAll(database, []byte(`"weight":7$1,"canaryRequests"`))
+	if err := os.WriteFile(filepath.Join(listed, databaseName), database, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	try(t, map[string]command{
+		"a list that was changed": {[]string{"verify", "--data", listed}, "", "entry 2 (rollout demo-podinfo-good-1767323045) does not fit at list.brief.weight: written is 7"},
 	})
 	try(t, map[string]command{"what was restored": {[]string{"verify", "--data", empty, sidecar}, "2 rollouts closed", ""}})
 

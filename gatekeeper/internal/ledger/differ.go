@@ -11,6 +11,15 @@ import (
 // difference is the first one of two JSON documents.
 type difference struct{ where, written, expected string }
 
+// Compare finds the first difference of two JSON documents, which are about the rollout that entry seq closes. The error is a
+// *Misfit; where is before the paths in them.
+func Compare(seq int64, id, where string, written, expected []byte) error {
+	if d := differ(where, tree(written), tree(expected)); d != nil {
+		return &Misfit{Seq: seq, Rollout: id, Where: d.where, Written: d.written, Expected: d.expected + ", as the entry says"}
+	}
+	return nil
+}
+
 // tree is v as a JSON document: objects, lists, numbers as they are written.
 func tree(v any) any {
 	text, ok := v.([]byte)

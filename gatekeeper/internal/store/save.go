@@ -49,7 +49,7 @@ func saveRecords(ctx context.Context, tx *sql.Tx, changes []rollout.Change) erro
 	lines, records := make([][]any, 0, len(changes)), make([][]any, 0, len(changes))
 	for i := range changes {
 		r := &changes[i].Rollout
-		brief, err := json.Marshal(r.Brief())
+		l, err := lineOf(r)
 		if err != nil {
 			return fmt.Errorf("encode rollout %s: %w", r.ID, err)
 		}
@@ -61,17 +61,7 @@ func saveRecords(ctx context.Context, tx *sql.Tx, changes []rollout.Change) erro
 		if err != nil {
 			return fmt.Errorf("encode counters of %s: %w", r.ID, err)
 		}
-		var reported, ended int64
-		if r.Reported {
-			reported = 1
-		}
-		if !r.EndedAt.IsZero() {
-			ended = r.EndedAt.UnixMilli()
-		}
-		search := strings.ToLower(strings.Join([]string{r.ID, r.Revision.Image, r.Revision.DeployID, r.Revision.Commit}, "\n"))
-		lines = append(lines, []any{
-			r.ID, r.Canary.String(), r.StartedAt.UnixMilli(), reported, ended, string(r.Result), plain(r.Revision.DeployID), plain(search), string(brief), r.Tape.Ticks, r.Tape.Digest,
-		})
+		lines = append(lines, []any{l.ID, l.Canary, l.StartedAt, l.Reported, l.EndedAt, l.Result, l.DeployID, l.Search, string(l.Brief), l.TapeTicks, l.TapeDigest})
 		records = append(records, []any{r.ID, string(record), string(counters)})
 	}
 	err := insert(ctx, tx, `rollouts (id, canary, started_at, reported, ended_at, result, deploy_id, search, brief, tape_ticks, tape_digest)`, lines,
