@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"path/filepath"
 
 	"github.com/google/renameio/v2"
 
@@ -55,6 +57,11 @@ func (c backupCmd) Run(ctx context.Context, s streams) error {
 	return nil
 }
 
+func missing(file string) bool {
+	_, err := os.Stat(file)
+	return errors.Is(err, fs.ErrNotExist)
+}
+
 type restoreCmd struct {
 	offlineData `embed:""`
 
@@ -62,7 +69,7 @@ type restoreCmd struct {
 }
 
 // Run makes a ledger from a backup, in an empty database that no gatekeeper has open.
-func (c restoreCmd) Run(ctx context.Context, s streams) error {
+func (c restoreCmd) Run(ctx context.Context, s streams) (err error) {
 	dsn, err := c.dsn()
 	if err != nil {
 		return err
@@ -75,11 +82,17 @@ func (c restoreCmd) Run(ctx context.Context, s streams) error {
 		return fmt.Errorf("read backup: %w", err)
 	}
 	defer file.Close()
+	isNew := dsn == filepath.Join(c.Data, databaseName) && missing(dsn)
 	memory, err := store.Open(ctx, dsn)
 	if err != nil {
 		return err
 	}
-	defer memory.Close()
+	defer func() {
+		closed := memory.Close()
+		if err != nil && isNew { // a gatekeeper would start with the empty ledger as if it were the one that is missing
+			err = errors.Join(err, closed, os.RemoveAll(dsn), os.RemoveAll(dsn+"-wal"), os.RemoveAll(dsn+"-shm"))
+		}
+	}()
 	if err := memory.Lead(ctx); err != nil {
 		return err
 	}

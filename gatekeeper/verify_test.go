@@ -115,6 +115,7 @@ func TestVerifyBackupAndRestore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	unused := t.TempDir()
 	forged := write("forged", strings.Replace(string(text2), `\"by\":\"ann\"`, `\"by\":\"bob\"`, 1))
 	try(t, map[string]command{
 		"a backup that fits":         {[]string{"verify", backup}, "1 rollouts without an entry yet", ""},
@@ -123,9 +124,12 @@ func TestVerifyBackupAndRestore(t *testing.T) {
 		"a backup that was changed":  {[]string{"verify", forged}, "", "entry 1 (rollout demo-podinfo-good-1767323045) does not fit at hash"},
 		"the file of one that ended": {[]string{"verify", "--data", dir}, "2 rollouts closed", ""},
 		"over a ledger":              {[]string{"restore", backup, "--data", dir}, "", "there is a ledger already"},
-		"a changed backup":           {[]string{"restore", forged, "--data", t.TempDir()}, "", "nothing is restored"},
+		"a changed backup":           {[]string{"restore", forged, "--data", unused}, "", "nothing is restored"},
 		"a backup restored":          {[]string{"restore", backup, "--data", empty}, "restored", ""},
 	})
+	if left, err := os.ReadDir(unused); err != nil || len(left) != 0 {
+		t.Errorf("a backup that does not fit leaves %v behind: %v", left, err)
+	}
 	database, err := os.ReadFile(filepath.Join(dir, databaseName))
 	if err != nil {
 		t.Fatal(err)
