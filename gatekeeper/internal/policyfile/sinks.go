@@ -1,6 +1,7 @@
 package policyfile
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -54,7 +55,7 @@ func ParseSinks(file string, text []byte) (sinks.Config, error) {
 	d := sinksDocument{Repeat: duration(base.Repeat), Slack: slack{API: base.Slack.API}}
 	if empty := len(tree.Docs) == 0 || tree.Docs[0].Body == nil; !empty { // of which the library would make a document of zeros
 		if err := yaml.UnmarshalWithOptions(text, &d, yaml.Strict()); err != nil {
-			return sinks.Config{}, located(file, err)
+			return sinks.Config{}, fmt.Errorf("%w%s", located(file, err), inTheOpen(err))
 		}
 	}
 	if len(d.Sinks) > maxSinks {
@@ -62,6 +63,19 @@ func ParseSinks(file string, text []byte) (sinks.Config, error) {
 	}
 	c := sinks.Config{Repeat: time.Duration(d.Repeat), Slack: sinks.Slack(d.Slack), Sinks: convert(nil, d.Sinks, sink.sink)}
 	return c, outOfRange(file, tree, c.Validate())
+}
+
+// inTheOpen says where a secret belongs that stands in the file itself.
+func inTheOpen(err error) string {
+	var unknown *yaml.UnknownFieldError
+	if !errors.As(err, &unknown) {
+		return ""
+	}
+	name := unknown.GetToken().Value
+	if name != "token" && name != "secret" {
+		return ""
+	}
+	return fmt.Sprintf("; a %s does not stand in this file: %sFile or %sEnv says where it is", name, name, name)
 }
 
 func (s sink) sink() sinks.Sink {

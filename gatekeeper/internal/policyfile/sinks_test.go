@@ -64,7 +64,8 @@ func TestSinksThatAreWrongAreNamedByTheirLine(t *testing.T) {
 	}{
 		"no YAML":                   {"sinks: [", "s.yaml:1: ", false},
 		"an unknown field":          {"sinks:\n  - {name: a, type: webhook, host: x}\n", `s.yaml:2: unknown field "host"`, true},
-		"a token in the open":       {"sinks:\n  - {name: a, type: slack, token: xoxb}\n", "s.yaml:2: unknown field", true},
+		"a token in the open":       {"sinks:\n  - {name: a, type: slack, token: xoxb}\n", "tokenFile or tokenEnv", true},
+		"a secret in the open":      {"sinks:\n  - {name: a, type: webhook, secret: whsec}\n", "secretFile or secretEnv", true},
 		"a type that is none":       {"sinks:\n  - name: a\n    type: pigeon\n", `s.yaml:3: sinks[0].type: "pigeon"`, true},
 		"a happening that is none":  {"sinks:\n  - {name: a, type: webhook, url: \"http://x\", on: [ended]}\n", "s.yaml:2: sinks[0].on[0]", true},
 		"a webhook to nowhere":      {"repeat: 1h\nsinks:\n  - {name: a, type: webhook}\n", "s.yaml:3: sinks[0]: a sink of type webhook needs url", false},
