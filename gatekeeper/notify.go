@@ -135,7 +135,7 @@ func (c notifyCheckCmd) Run(s streams) error {
 	if err := errors.Join(missing...); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(s.out, "%s: %d sinks, every secret can be read\n", c.File, len(config.Sinks))
+	_, err = fmt.Fprintf(s.out, "%s: %d sinks, every secret can be read and used\n", c.File, len(config.Sinks))
 	return err
 }
 

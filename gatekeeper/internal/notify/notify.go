@@ -83,18 +83,39 @@ func All(c sinks.Config, o Options) (map[string]Teller, error) {
 	return all, nil
 }
 
-// Secrets reads all secrets of a sink and says which can not be read now.
+// Secrets reads all secrets of a sink and says which can not be read now, or are none that could be used to send.
 func Secrets(s sinks.Sink) error {
 	var errs []error
 	for _, of := range []struct {
 		what   string
 		secret sinks.Secret
 	}{{"url", s.URL}, {"token", s.Token}, {"secret", s.Secret}} {
-		if _, err := reveal(of.what, of.secret); err != nil && of.secret.Set() {
+		if !of.secret.Set() {
+			continue
+		}
+		text, err := reveal(of.what, of.secret)
+		if err == nil {
+			err = usable(s.Type, of.what, text)
+		}
+		if err != nil {
 			errs = append(errs, fmt.Errorf("sink %s: %w", s.Name, err))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// usable looks at a secret as sending does. That of a bot nobody knows but Slack.
+func usable(t sinks.Type, what, text string) error {
+	var err error
+	switch {
+	case what == "secret":
+		_, err = signer(text)
+	case what == "url" && t == sinks.Shoutrrr:
+		_, err = sender(text)
+	case what == "url":
+		_, err = target(text)
+	}
+	return err
 }
 
 // reveal reads a secret, without the space around it.

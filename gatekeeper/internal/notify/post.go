@@ -24,9 +24,9 @@ const (
 // post sends body once. Any 2xx is a delivery; 408, 429 and 5xx may be tried again, other answers not. Errors name the host
 // only: the path of such addresses is often the secret. secrets are blackened in what the other side said: it may repeat them.
 func (o Options) post(ctx context.Context, address string, header http.Header, body []byte, secrets ...string) Answer {
-	target, err := url.Parse(address)
-	if err != nil || target.Host == "" || target.Scheme != "http" && target.Scheme != "https" {
-		return useless(errors.New("its address is not an http or https URL"))
+	target, err := target(address)
+	if err != nil {
+		return useless(err)
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, bytes.NewReader(body))
 	if err != nil {
@@ -49,6 +49,15 @@ func (o Options) post(ctx context.Context, address string, header http.Header, b
 		After:  retryAfter(resp.Header.Get("Retry-After"), o.Now()),
 		Status: said,
 	}
+}
+
+// target is an address that can be posted to.
+func target(address string) (*url.URL, error) {
+	at, err := url.Parse(address)
+	if err != nil || at.Host == "" || at.Scheme != "http" && at.Scheme != "https" {
+		return nil, errors.New("its address is not an http or https URL")
+	}
+	return at, nil
 }
 
 // direct follows no redirect: a POST that is redirected becomes a GET, and whoever answers that has not got the news.

@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/nicholas-fedor/shoutrrr"
+	"github.com/nicholas-fedor/shoutrrr/pkg/router"
 	"github.com/nicholas-fedor/shoutrrr/pkg/types"
 
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/rollout"
@@ -64,6 +65,16 @@ func wrap(text string) string {
 	return out.String()
 }
 
+// sender is the library's for an address.
+func sender(address string) (*router.ServiceRouter, error) {
+	sender, err := shoutrrr.NewSender(log.New(io.Discard, "", 0), address)
+	if err != nil {
+		scheme, _, _ := strings.Cut(address, ":") // what is no address at all may be a token
+		return nil, fmt.Errorf("its address is none that Shoutrrr knows: %s", conceal(err.Error(), append(parts(address), scheme)))
+	}
+	return sender, nil
+}
+
 // Tell sends once. The library does not say what would help, so every failure may be tried again. Its errors can have the
 // address in them, which is the secret.
 func (s shout) Tell(ctx context.Context, m rollout.Message) Answer {
@@ -75,10 +86,9 @@ func (s shout) Tell(ctx context.Context, m rollout.Message) Answer {
 	if err != nil {
 		return unready(err)
 	}
-	sender, err := shoutrrr.NewSender(log.New(io.Discard, "", 0), address)
+	sender, err := sender(address)
 	if err != nil {
-		scheme, _, _ := strings.Cut(address, ":") // what is no address at all may be a token
-		return unready(fmt.Errorf("its address is none that Shoutrrr knows: %s", conceal(err.Error(), append(parts(address), scheme))))
+		return unready(err)
 	}
 	title := cut(sinks.Title(m.News.Event)+": "+m.News.Canary.String(), maxHeader)
 	answered := sender.SendAsync(string(body), &types.Params{types.TitleKey: mime.QEncoding.Encode("utf-8", title)})

@@ -85,10 +85,19 @@ func (w webhook) Tell(ctx context.Context, m rollout.Message) Answer {
 	return w.post(ctx, address, header, body, secret)
 }
 
-func (w webhook) sign(header http.Header, id string, body []byte, secret string) error {
+// signer signs with a secret that is long enough.
+func signer(secret string) (*standardwebhooks.Webhook, error) {
 	signer, err := standardwebhooks.NewWebhook(secret)
 	if err != nil || len(secret) < minSecret*4/3 { // in base64
-		return errors.New(`its secret is not base64 of 24 bytes or more; make one with echo "whsec_$(openssl rand -base64 32)"`)
+		return nil, errors.New(`its secret is not base64 of 24 bytes or more; make one with echo "whsec_$(openssl rand -base64 32)"`)
+	}
+	return signer, nil
+}
+
+func (w webhook) sign(header http.Header, id string, body []byte, secret string) error {
+	signer, err := signer(secret)
+	if err != nil {
+		return err
 	}
 	now := w.Now()
 	signature, err := signer.Sign(id, now, body)

@@ -154,6 +154,36 @@ func TestWeakSecretsDoNotSign(t *testing.T) {
 		if a := hook.Tell(t.Context(), news(promoted)); a.Err == nil || !strings.Contains(a.Err.Error(), "openssl rand") || strings.Contains(a.Err.Error(), secret) || got.Request != nil {
 			t.Errorf("%q: %+v", secret, a)
 		}
+		weak := sinks.Sink{Name: "hook", Type: sinks.Webhook, URL: sinks.Secret{Value: address}, Secret: sinks.Secret{File: file(t, secret)}}
+		if err := Secrets(weak); err == nil || !strings.Contains(err.Error(), "openssl rand") || strings.Contains(err.Error(), secret) {
+			t.Errorf("the check of %q: %v", secret, err)
+		}
+	}
+}
+
+// The check finds what sending would find, and does not print it.
+func TestSecretsThatAreNoneAreFoundBeforeSending(t *testing.T) {
+	for name, s := range map[string]sinks.Sink{
+		"an address that is none":         {Type: sinks.Teams, URL: sinks.Secret{File: file(t, "s3cr3tm4rk3r")}},
+		"of a scheme that is not HTTP":    {Type: sinks.Webhook, URL: sinks.Secret{File: file(t, "ftp://s3cr3tm4rk3r.example/")}},
+		"of a service that there is not":  {Type: sinks.Shoutrrr, URL: sinks.Secret{File: file(t, "pigeon://s3cr3tm4rk3r@loft")}},
+		"without what the service asks":   {Type: sinks.Shoutrrr, URL: sinks.Secret{File: file(t, "s3cr3tm4rk3r")}},
+		"a Slack webhook that is a token": {Type: sinks.SlackApp, URL: sinks.Secret{File: file(t, "xoxb-s3cr3tm4rk3r")}},
+	} {
+		s.Name = "one"
+		if err := Secrets(s); err == nil || !strings.Contains(err.Error(), "sink one: its address") || strings.Contains(err.Error(), "s3cr3tm4rk3r") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for name, s := range map[string]sinks.Sink{
+		"webhook":    {Type: sinks.Webhook, URL: sinks.Secret{File: file(t, "https://a.example/x\n")}, Secret: sinks.Secret{File: file(t, "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n")}},
+		"bot":        {Type: sinks.SlackApp, Token: sinks.Secret{File: file(t, "xoxb-1")}},
+		"mail":       {Type: sinks.Shoutrrr, URL: sinks.Secret{File: file(t, "smtp://u:p@mail.example:587/?from=a@b.example&to=c@d.example")}},
+		"Teams room": {Type: sinks.Teams, URL: sinks.Secret{File: file(t, "https://a.example/x")}},
+	} {
+		if err := Secrets(s); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 
