@@ -60,7 +60,7 @@ func (c serveCmd) Run(ctx context.Context, s streams) error {
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 
-	policies, err := c.policyFlags.load(log)
+	policies, err := c.policySet(log)
 	if err != nil {
 		return err
 	}

@@ -18,9 +18,9 @@ type policyFlags struct {
 	Policies string `env:"GATEKEEPER_POLICIES" help:"Folder of policy documents (*.yaml), which must hold some; /etc/gatekeeper/policies, if there is one, without it."`
 }
 
-// load reads the policies. A folder that somebody named must hold some: else a slip of the pen would have every Canary judged
+// policySet reads the policies. A folder that somebody named must hold some: else a slip of the pen would have every Canary judged
 // by rules that nobody chose.
-func (f policyFlags) load(log *slog.Logger) (policy.Set, error) {
+func (f policyFlags) policySet(log *slog.Logger) (policy.Set, error) {
 	folder := f.Policies
 	if folder == "" {
 		folder = usualPolicies
