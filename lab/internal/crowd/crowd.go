@@ -16,6 +16,9 @@ import (
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/lab/internal/apiserver"
 )
 
+// headerTime is generous: on a machine that is busy to the last, who takes a second to be scheduled is not gone.
+const headerTime = 30 * time.Second
+
 // Namespace is where all of the Canaries are.
 const Namespace = "crowd"
 
@@ -44,7 +47,7 @@ func New(ctx context.Context, n int) (*Crowd, error) {
 // Empty makes a cluster that knows of Canaries and has none.
 func Empty(ctx context.Context) (*Crowd, error) {
 	c := &Crowd{server: apiserver.New(apiserver.Config{}), begun: time.Now()}
-	c.api, c.pods = &http.Server{Handler: c.server, ReadHeaderTimeout: time.Second}, &http.Server{Handler: http.HandlerFunc(c.page), ReadHeaderTimeout: time.Second}
+	c.api, c.pods = &http.Server{Handler: c.server, ReadHeaderTimeout: headerTime}, &http.Server{Handler: http.HandlerFunc(c.page), ReadHeaderTimeout: headerTime}
 	api, err := serve(ctx, c.api)
 	if err != nil {
 		return nil, err
