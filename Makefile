@@ -1,5 +1,5 @@
 SHELL := /bin/bash
-MODULES := app gatekeeper lab loadgen
+MODULES := app gatekeeper lab loadgen monitoring
 VERSION ?= dev
 FUZZTIME ?= 60s
 PACKAGE ?= evidence
@@ -16,7 +16,7 @@ export GOTOOLCHAIN := auto
 export PATH := $(CURDIR)/.lab/go/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: screenshots help toolchain lab build test acceptance mutate fuzz bench crash golden report lint charts prove demo image
+.PHONY: rules dashboards screenshots help toolchain lab build test acceptance mutate fuzz bench crash golden report lint charts prove demo image
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
@@ -54,6 +54,10 @@ prove: lab ## run the scenarios: make prove ARGS="--engine existing"
 golden: lab ## make the golden hook requests and courses anew, from Flagger in the embedded engine
 	rm -rf build/golden; build/lab prove --engine embedded --only 1,2,3 --capture build/golden; \
 	cp build/golden/hooks.json gatekeeper/internal/flagger/testdata/ && cp build/golden/transcripts.json lab/internal/drill/
+rules: toolchain ## write monitoring/alert_rules.yaml and the operator's objects from monitoring/slo.yaml
+	cd monitoring && go run . rules
+dashboards: toolchain ## write monitoring/grafana_dashboards from their code
+	cd monitoring && go run . dashboards
 screenshots: lab ## take the pictures of the page in docs/screenshots anew, of real releases in the embedded engine (needs chromium)
 	mkdir -p docs/screenshots && cd lab && SCREENSHOTS=$(CURDIR)/docs/screenshots go test -count 1 -timeout 20m -run '^TestReleasesOnThePage$$' .
 lint: toolchain ## check style with the pinned linter, formatting and module files included

@@ -1,0 +1,2 @@
+// Package dashboards builds the three Grafana dashboards.
+package dashboards
