@@ -178,16 +178,24 @@ func TestRevision(t *testing.T) {
 		Spec: appsv1.ReplicaSetSpec{Template: corev1.PodTemplateSpec{
 			ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{
 				"rollout.monitoring/deploy-id": "run-7", "rollout.monitoring/change": "hotfix", "rollout.monitoring/commit": "1f2e3d", "rollout.monitoring/commit-time": "2026-01-02T05:04:05+02:00",
+				"rollout.monitoring/traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "rollout.monitoring/drill": "true",
 			}},
 			Spec: corev1.PodSpec{Containers: []corev1.Container{{Image: "app:2"}}},
 		}},
 	}
-	want := rollout.Revision{Hash: "abc", DeployID: "run-7", Change: "hotfix", Commit: "1f2e3d", CommittedAt: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Image: "app:2"}
+	want := rollout.Revision{
+		Hash: "abc", DeployID: "run-7", Change: "hotfix", Commit: "1f2e3d", CommittedAt: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Image: "app:2",
+		Traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", Drill: true,
+	}
 	if got := revision(set); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 	set.Spec.Template.Annotations["rollout.monitoring/commit-time"] = "yesterday"
 	if got := revision(set); !got.CommittedAt.IsZero() || got.Commit != "1f2e3d" {
 		t.Errorf("a time that is none: %+v", got)
+	}
+	set.Spec.Template.Annotations["rollout.monitoring/drill"] = "false"
+	if revision(set).Drill {
+		t.Error("a release that says that it is no drill is one")
 	}
 }

@@ -39,6 +39,8 @@ const (
 	changeAnnotation   = "rollout.monitoring/change"
 	commitAnnotation   = "rollout.monitoring/commit"
 	committedAt        = "rollout.monitoring/commit-time"
+	traceparent        = "rollout.monitoring/traceparent"
+	drillAnnotation    = "rollout.monitoring/drill"
 	weightAnnotation   = "nginx.ingress.kubernetes.io/canary-weight"
 	revisionAnnotation = "deployment.kubernetes.io/revision"
 	portAnnotation     = "prometheus.io/port"
@@ -309,6 +311,9 @@ func revision(rs *appsv1.ReplicaSet) rollout.Revision {
 		DeployID: annotations[deployIDAnnotation],
 		Change:   annotations[changeAnnotation],
 		Commit:   annotations[commitAnnotation],
+
+		Traceparent: annotations[traceparent],
+		Drill:       annotations[drillAnnotation] == "true",
 	}
 	// A time that can not be read is none: lead times are left out then.
 	if at, err := time.Parse(time.RFC3339, annotations[committedAt]); err == nil {

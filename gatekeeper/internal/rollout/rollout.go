@@ -45,6 +45,11 @@ type Revision struct {
 	// empty when the pipeline does not say. Lead time is counted from CommittedAt.
 	Commit      string    `json:"commit,omitempty"`
 	CommittedAt time.Time `json:"committedAt,omitzero"`
+	// Traceparent is the W3C trace context that the pipeline passed, by the annotation rollout.monitoring/traceparent, as it
+	// stands there: who continues the trace reads it.
+	Traceparent string `json:"traceparent,omitempty"`
+	// Drill says that the release is a rehearsal, by the annotation rollout.monitoring/drill: "true".
+	Drill bool `json:"drill,omitempty"`
 }
 
 // Difference is one thing in which the canary's pods are not as the primary's. Values that may be secret are never in it:
