@@ -132,18 +132,14 @@ func TestPureRoomsHaveNoClock(t *testing.T) {
 	}
 }
 
-// The receiver is built from its one file, without the module.
-func TestReceiverIsStandardLibraryOnly(t *testing.T) {
-	out, err := exec.CommandContext(t.Context(), "go", "list", "-f", `{{join .GoFiles " "}};{{join .Imports " "}}`, "./receiver").Output()
+// The receiver is small: beside the standard library it knows what OTLP looks like.
+func TestReceiverIsSmall(t *testing.T) {
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-f", `{{join .Imports " "}}`, "./receiver").Output()
 	if err != nil {
 		t.Fatal(err)
 	}
-	files, imports, _ := strings.Cut(strings.TrimSpace(string(out)), ";")
-	if files != "main.go" {
-		t.Errorf("receiver/Dockerfile builds main.go alone, but there is %s", files)
-	}
-	for imp := range strings.FieldsSeq(imports) {
-		if strings.Contains(imp, ".") {
+	for imp := range strings.FieldsSeq(string(out)) {
+		if strings.Contains(imp, ".") && !strings.HasPrefix(imp, "go.opentelemetry.io/proto/otlp/") && imp != "google.golang.org/protobuf/proto" {
 			t.Errorf("receiver must not import %s", imp)
 		}
 	}

@@ -1,5 +1,5 @@
-// Command receiver keeps what is posted to it and shows it: notifications, which the gatekeeper sends to people, and
-// Flagger's hook calls, which it hands on to the gatekeeper. The proof reads both here.
+// Command receiver keeps what is posted to it and shows it: notifications, which the gatekeeper sends to people, those of
+// Alertmanager, Flagger's hook calls, which it hands on to the gatekeeper, and spans by OTLP. The proof reads them here.
 package main
 
 import (
@@ -95,7 +95,7 @@ type call struct {
 	Answer  string      `json:"answer"`
 }
 
-// box keeps the newest messages and calls, the oldest first.
+// box keeps the newest messages, alerts and calls, the oldest first.
 type box struct {
 	now        func() time.Time
 	gatekeeper string // URL
@@ -103,7 +103,8 @@ type box struct {
 	log        *slog.Logger
 
 	mu       sync.Mutex // guards all below
-	messages []message
+	messages []message  // of the gatekeeper
+	alerts   []message  // of Alertmanager
 	calls    []call
 	number   int // of the last call
 }
@@ -111,28 +112,36 @@ type box struct {
 func newBox(now func() time.Time, gatekeeper string, log *slog.Logger) http.Handler {
 	// Each call gets a connection of its own, as it has without us.
 	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true}}
-	b := &box{now: now, gatekeeper: gatekeeper, client: client, log: log, messages: []message{}, calls: []call{}}
+	b := &box{now: now, gatekeeper: gatekeeper, client: client, log: log, messages: []message{}, alerts: []message{}, calls: []call{}}
+	spans := &traces{log: log}
 	mux := http.NewServeMux()
-	mux.HandleFunc("POST /{$}", b.put)
-	mux.HandleFunc("GET /{$}", b.list)
+	mux.HandleFunc("POST /{$}", b.put(&b.messages))
+	mux.HandleFunc("GET /{$}", b.list(&b.messages))
+	mux.HandleFunc("POST /alerts", b.put(&b.alerts))
+	mux.HandleFunc("GET /alerts", b.list(&b.alerts))
+	mux.HandleFunc("POST /v1/traces", spans.export)
+	mux.HandleFunc("GET /spans", spans.list)
 	mux.HandleFunc("POST /hooks/v1/{hook}", b.handOn)
 	mux.HandleFunc("GET /calls", b.listCalls)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	return mux
 }
 
-func (b *box) put(w http.ResponseWriter, r *http.Request) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	if err != nil {
-		http.Error(w, "read body: "+err.Error(), http.StatusRequestEntityTooLarge)
-		return
+// put takes a message into a list, which mu guards.
+func (b *box) put(list *[]message) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+		if err != nil {
+			http.Error(w, "read body: "+err.Error(), http.StatusRequestEntityTooLarge)
+			return
+		}
+		b.mu.Lock()
+		*list = append(*list, message{At: b.now().UTC(), Headers: r.Header, Body: string(body)})
+		*list = (*list)[max(len(*list)-maxMessages, 0):]
+		b.mu.Unlock()
+		b.log.Info("received", "bytes", len(body), "key", r.Header.Get("Idempotency-Key"))
+		w.WriteHeader(http.StatusAccepted)
 	}
-	b.mu.Lock()
-	b.messages = append(b.messages, message{At: b.now().UTC(), Headers: r.Header, Body: string(body)})
-	b.messages = b.messages[max(len(b.messages)-maxMessages, 0):]
-	b.mu.Unlock()
-	b.log.Info("received", "bytes", len(body), "key", r.Header.Get("Idempotency-Key"))
-	w.WriteHeader(http.StatusAccepted)
 }
 
 // handOn asks the gatekeeper in Flagger's stead and gives Flagger its answer. Where there is none, Flagger gets a 502,
@@ -190,23 +199,26 @@ func (b *box) listCalls(w http.ResponseWriter, r *http.Request) {
 	first := sort.Search(len(b.calls), func(i int) bool { return b.calls[i].Number > after })
 	body, err := json.Marshal(b.calls[first:])
 	b.mu.Unlock()
-	b.write(w, body, err)
+	write(w, b.log, body, err)
 }
 
-func (b *box) list(w http.ResponseWriter, _ *http.Request) {
-	b.mu.Lock()
-	body, err := json.Marshal(b.messages)
-	b.mu.Unlock()
-	b.write(w, body, err)
+// list gives all of a list, which mu guards.
+func (b *box) list(list *[]message) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		b.mu.Lock()
+		body, err := json.Marshal(*list)
+		b.mu.Unlock()
+		write(w, b.log, body, err)
+	}
 }
 
-func (b *box) write(w http.ResponseWriter, body []byte, err error) {
+func write(w http.ResponseWriter, log *slog.Logger, body []byte, err error) {
 	if err != nil {
 		http.Error(w, "encode list: "+err.Error(), http.StatusInternalServerError)
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
 	if _, err := w.Write(body); err != nil {
-		b.log.Warn("answer lost", "error", err.Error())
+		log.Warn("answer lost", "error", err.Error())
 	}
 }

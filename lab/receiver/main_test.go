@@ -120,3 +120,14 @@ func TestOtherPathsAreRefused(t *testing.T) {
 		t.Errorf("got %d, want 404", status)
 	}
 }
+
+func TestAlertsHaveAListOfTheirOwn(t *testing.T) {
+	url := serve(t)
+	send(t, http.MethodPost, url+"/alerts", `{"status":"firing"}`)
+	if list := messages(t, url+"/alerts"); len(list) != 1 || list[0].Body != `{"status":"firing"}` {
+		t.Errorf("got %+v", list)
+	}
+	if list := messages(t, url+"/"); len(list) != 0 {
+		t.Errorf("an alert is among the gatekeeper's notifications: %+v", list)
+	}
+}

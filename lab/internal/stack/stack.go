@@ -100,7 +100,7 @@ func (s *Stack) putImages(ctx context.Context) error {
 	images := []cluster.Image{
 		{Name: "gatekeeper", Version: s.Version, Dockerfile: "Dockerfile.gatekeeper", Context: ".", Folder: "gatekeeper"},
 		{Name: "loadgen", Version: s.Version, Dockerfile: "Dockerfile.loadgen", Context: ".", Folder: "loadgen"},
-		{Name: "receiver", Version: s.Version, Dockerfile: "lab/receiver/Dockerfile", Context: "lab/receiver", Folder: "lab/receiver"},
+		{Name: "receiver", Version: s.Version, Dockerfile: "lab/receiver/Dockerfile", Context: "lab", Folder: "lab/receiver"},
 	}
 	for _, version := range s.AppVersions {
 		images = append(images, cluster.Image{Name: "app", Version: version, Tag: version, Dockerfile: "Dockerfile.app", Context: ".", Folder: "app"})
