@@ -212,7 +212,10 @@ func (c *cli) lab(ctx context.Context, command string, progress *stack.Progress,
 		}
 		l.scenarios = append(l.scenarios, s)
 	}
-	versions, base := drill.Versions(l.scenarios), ""
+	versions, base, traces := drill.Versions(l.scenarios), "", ""
+	if command == "prove" {
+		traces = stack.ReceiverURL
+	}
 	if command == "bench detect" {
 		versions, base = []string{detectVersion}, filepath.Join(root, "lab", "values", "detect.yaml")
 	}
@@ -220,7 +223,7 @@ func (c *cli) lab(ctx context.Context, command string, progress *stack.Progress,
 		Root: root, Engine: engine, Version: version, AppVersions: versions, GatekeeperBase: base,
 		FlaggerChart: c.FlaggerChart, IngressChart: c.IngressNginxChart,
 		FlaggerValues: c.FlaggerValues, IngressValues: c.IngressNginxValues,
-		GatekeeperValues: c.GatekeeperValues, GatekeeperVolume: c.GatekeeperVolume,
+		GatekeeperValues: c.GatekeeperValues, GatekeeperVolume: c.GatekeeperVolume, Traces: traces,
 	})
 	return l, nil
 }

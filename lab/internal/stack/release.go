@@ -67,9 +67,13 @@ func (s *Stack) loadgen(context.Context) (release, error) {
 
 func (s *Stack) ours(name string, values []string) release {
 	folder := s.path("helm", name)
+	sets := []string{"image.repository=" + s.repository(name), "image.tag=" + s.tag(name)}
+	if s.Traces != "" {
+		sets = append(sets, "tracing.endpoint="+s.Traces)
+	}
 	return release{inputs: []string{folder}, deployment: name, Release: chart.Release{
 		Name: name, Namespace: SystemNamespace, Chart: folder, Values: values,
-		Sets: []string{"image.repository=" + s.repository(name), "image.tag=" + s.tag(name)},
+		Sets: sets,
 	}}
 }
 

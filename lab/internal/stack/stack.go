@@ -35,6 +35,9 @@ const (
 	ingressNginxVersion = "4.15.1"
 )
 
+// ReceiverURL is the lab's own receiver, as the cluster knows it. It takes spans, too.
+const ReceiverURL = "http://receiver." + SystemNamespace + ":8080"
+
 // Config is what a stack is made of.
 type Config struct {
 	Root   string // of the repository
@@ -50,6 +53,7 @@ type Config struct {
 	GatekeeperBase   string // in the place of the lab's own values for it; "" is those
 	GatekeeperValues []string
 	GatekeeperVolume string // folder of the node for the gatekeeper's memory; "" is a claim
+	Traces           string // OTLP endpoint for the spans of gatekeeper and loadgen; "" is none
 }
 
 // Stack is what New makes of a Config. Its methods are not safe for concurrent use.

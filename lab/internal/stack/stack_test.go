@@ -180,7 +180,7 @@ func TestUpInstallsEverythingOnce(t *testing.T) {
 		}
 	}
 	write("a: 1\n")
-	s := w.stack(Config{IngressValues: []string{more}, GatekeeperVolume: "/data"})
+	s := w.stack(Config{IngressValues: []string{more}, GatekeeperVolume: "/data", Traces: ReceiverURL})
 	up(t, s)
 	root := s.Root
 	want := []string{
@@ -188,9 +188,10 @@ func TestUpInstallsEverythingOnce(t *testing.T) {
 			" --values " + root + "/flagger/values-ingress-nginx.yaml --values " + root + "/lab/values/ingress-nginx.yaml --values " + more,
 		"helm upgrade --install flagger flagger --repo https://flagger.app --version 1.44.0 --namespace flagger-system --values " + root + "/flagger/values-flagger.yaml",
 		"helm upgrade --install gatekeeper " + root + "/helm/gatekeeper --namespace rollout-system --values " + root + "/lab/values/gatekeeper.yaml" +
-			" --set-string image.repository=registry.example/gatekeeper --set-string image.tag=dev-1 --set-string persistence.hostPath=/data",
+			" --set-string image.repository=registry.example/gatekeeper --set-string image.tag=dev-1 --set-string tracing.endpoint=http://receiver.rollout-system:8080" +
+			" --set-string persistence.hostPath=/data",
 		"helm upgrade --install loadgen " + root + "/helm/loadgen --namespace rollout-system --values " + root + "/lab/values/loadgen.yaml" +
-			" --set-string image.repository=registry.example/loadgen --set-string image.tag=dev-1",
+			" --set-string image.repository=registry.example/loadgen --set-string image.tag=dev-1 --set-string tracing.endpoint=http://receiver.rollout-system:8080",
 	}
 	if got := w.since(); !slices.Equal(got, want) {
 		t.Errorf("called\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
