@@ -1,5 +1,5 @@
 // Command receiver keeps what is posted to it and shows it: notifications, which the gatekeeper sends to people, those of
-// Alertmanager, Flagger's hook calls, which it hands on to the gatekeeper, and spans by OTLP. The proof reads them here.
+// Alertmanager to Slack, Flagger's hook calls, which it hands on to the gatekeeper, and spans by OTLP. The proof reads them here.
 package main
 
 import (
@@ -95,7 +95,7 @@ type call struct {
 	Answer  string      `json:"answer"`
 }
 
-// box keeps the newest messages, alerts and calls, the oldest first.
+// box keeps the newest messages and calls, the oldest first.
 type box struct {
 	now        func() time.Time
 	gatekeeper string // URL
@@ -104,7 +104,7 @@ type box struct {
 
 	mu       sync.Mutex // guards all below
 	messages []message  // of the gatekeeper
-	alerts   []message  // of Alertmanager
+	slack    []message  // of Alertmanager
 	calls    []call
 	number   int // of the last call
 }
@@ -112,13 +112,13 @@ type box struct {
 func newBox(now func() time.Time, gatekeeper string, log *slog.Logger) http.Handler {
 	// Each call gets a connection of its own, as it has without us.
 	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true}}
-	b := &box{now: now, gatekeeper: gatekeeper, client: client, log: log, messages: []message{}, alerts: []message{}, calls: []call{}}
+	b := &box{now: now, gatekeeper: gatekeeper, client: client, log: log, messages: []message{}, slack: []message{}, calls: []call{}}
 	spans := &traces{log: log}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /{$}", b.put(&b.messages))
 	mux.HandleFunc("GET /{$}", b.list(&b.messages))
-	mux.HandleFunc("POST /alerts", b.put(&b.alerts))
-	mux.HandleFunc("GET /alerts", b.list(&b.alerts))
+	mux.HandleFunc("POST /slack", b.put(&b.slack))
+	mux.HandleFunc("GET /slack", b.list(&b.slack))
 	mux.HandleFunc("POST /v1/traces", spans.export)
 	mux.HandleFunc("GET /spans", spans.list)
 	mux.HandleFunc("POST /hooks/v1/{hook}", b.handOn)
@@ -127,7 +127,7 @@ func newBox(now func() time.Time, gatekeeper string, log *slog.Logger) http.Hand
 	return mux
 }
 
-// put takes a message into a list, which mu guards.
+// put takes a message into a list, which mu guards. The answer is Slack's, and the gatekeeper reads only its status.
 func (b *box) put(list *[]message) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
@@ -140,7 +140,9 @@ func (b *box) put(list *[]message) http.HandlerFunc {
 		*list = (*list)[max(len(*list)-maxMessages, 0):]
 		b.mu.Unlock()
 		b.log.Info("received", "bytes", len(body), "key", r.Header.Get("Idempotency-Key"))
-		w.WriteHeader(http.StatusAccepted)
+		if _, err := io.WriteString(w, "ok"); err != nil {
+			b.log.Warn("answer lost", "error", err.Error())
+		}
 	}
 }
 

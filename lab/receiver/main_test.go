@@ -56,8 +56,8 @@ func TestReceiver(t *testing.T) {
 	if _, text := send(t, http.MethodGet, url, ""); text != "[]" {
 		t.Errorf("at first there is an empty list, not %s", text)
 	}
-	if status, _ := send(t, http.MethodPost, url, `{"event":"started"}`); status != http.StatusAccepted {
-		t.Errorf("POST gave %d, want 202", status)
+	if status, _ := send(t, http.MethodPost, url, `{"event":"started"}`); status != http.StatusOK {
+		t.Errorf("POST gave %d, want 200", status)
 	}
 	list := messages(t, url)
 	if len(list) != 1 || list[0].Body != `{"event":"started"}` || list[0].Headers.Get("Idempotency-Key") != "k1" || list[0].At.IsZero() {
@@ -121,13 +121,13 @@ func TestOtherPathsAreRefused(t *testing.T) {
 	}
 }
 
-func TestAlertsHaveAListOfTheirOwn(t *testing.T) {
+func TestSlackHasAListOfItsOwn(t *testing.T) {
 	url := serve(t)
-	send(t, http.MethodPost, url+"/alerts", `{"status":"firing"}`)
-	if list := messages(t, url+"/alerts"); len(list) != 1 || list[0].Body != `{"status":"firing"}` {
+	send(t, http.MethodPost, url+"/slack", `{"text":"firing"}`)
+	if list := messages(t, url+"/slack"); len(list) != 1 || list[0].Body != `{"text":"firing"}` {
 		t.Errorf("got %+v", list)
 	}
 	if list := messages(t, url+"/"); len(list) != 0 {
-		t.Errorf("an alert is among the gatekeeper's notifications: %+v", list)
+		t.Errorf("a message to Slack is among the gatekeeper's notifications: %+v", list)
 	}
 }
