@@ -2,9 +2,11 @@
 #   docker build -f Dockerfile.app --build-arg VERSION=1.2.3 --build-arg COMMIT=$(git rev-parse HEAD) -t app:1.2.3 .
 FROM --platform=$BUILDPLATFORM golang:1.26.5-bookworm@sha256:1ecb7edf62a0408027bd5729dfd6b1b8766e578e8df93995b225dfd0944eb651 AS build
 ENV CGO_ENABLED=0 GOWORK=off
-WORKDIR /src
+WORKDIR /src/app
+COPY serve/go.mod serve/go.sum /src/serve/
 COPY app/go.mod app/go.sum ./
 RUN --mount=type=cache,target=/go/pkg/mod go mod download
+COPY serve/ /src/serve/
 COPY app/ ./
 ARG TARGETOS TARGETARCH VERSION=dev COMMIT=none
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \

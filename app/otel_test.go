@@ -1,12 +1,9 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -14,7 +11,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	collectortrace "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	commonpb "go.opentelemetry.io/proto/otlp/common/v1"
@@ -195,20 +191,6 @@ func TestWithoutACollectorTheAppServesAndStopsInTime(t *testing.T) {
 				}
 			})
 		}
-	}
-}
-
-func TestTheSameTroubleIsSaidOnceAMinute(t *testing.T) {
-	var out bytes.Buffer
-	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	c := complaints{log: slog.New(slog.NewJSONHandler(&out, nil)), now: func() time.Time { return now }}
-	for range 100 {
-		c.Handle(errors.New("no collector"))
-	}
-	now = now.Add(time.Minute)
-	c.Handle(errors.New("no collector"))
-	if got := strings.Count(out.String(), "\n"); got != 2 || !strings.Contains(out.String(), `"suppressed":99`) {
-		t.Errorf("%d lines:\n%s", got, out.String())
 	}
 }
 

@@ -15,8 +15,10 @@ import (
 
 	"github.com/alecthomas/kong"
 	"github.com/gin-gonic/gin"
+	"go.opentelemetry.io/otel/attribute"
 
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/app/internal/api"
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/serve/telemetry"
 )
 
 // cli is the whole configuration: flags, each with its environment fallback.
@@ -98,18 +100,20 @@ func serve(ctx context.Context, cfg serveCmd, stderr io.Writer) error {
 			return fmt.Errorf("read host name: %w", err)
 		}
 	}
-	tracing, err := startTracing(ctx, os.Getenv, cfg.Revision, hostname, log)
+	tracing, err := telemetry.Start(ctx, telemetry.Program{Name: "app", Version: version, Attributes: []attribute.KeyValue{
+		attribute.String("service.instance.id", hostname), attribute.String("k8s.pod.name", hostname), attribute.String("rollout.revision", cfg.Revision),
+	}}, log)
 	if err != nil {
 		return err
 	}
-	defer tracing.stop()
+	defer tracing.Stop()
 
 	gin.SetMode(gin.ReleaseMode) // else Gin prints its routes to standard output
 	service, err := api.New(api.Config{
 		Version: version, Commit: commit, Revision: cfg.Revision, Hostname: hostname, Now: time.Now, Log: log,
 		ChaosToken: token, Crash: func() { os.Exit(crashCode) },
 		Peers: cfg.Peers, Lookup: net.DefaultResolver.LookupHost,
-		Tracer: tracing.tracer(), Propagator: propagator(), NoMetrics: !cfg.Metrics,
+		Tracer: tracing.Provider(), Propagator: propagator(), NoMetrics: !cfg.Metrics,
 	})
 	if err != nil {
 		return fmt.Errorf("build api: %w", err)
@@ -139,7 +143,7 @@ func serve(ctx context.Context, cfg serveCmd, stderr io.Writer) error {
 	go func() { served <- server.Serve(listener) }()
 	service.Ready()
 	log.Info("listening", "addr", listener.Addr().String(), "version", version, "commit", commit,
-		"revision", cfg.Revision, "chaos", token != "", "peers", cfg.Peers, "traces", tracing.provider != nil, "drainGrace", cfg.DrainGrace.String(),
+		"revision", cfg.Revision, "chaos", token != "", "peers", cfg.Peers, "traces", tracing.Provider() != nil, "drainGrace", cfg.DrainGrace.String(),
 		"shutdownTimeout", cfg.ShutdownTimeout.String())
 
 	select {

@@ -1,10 +1,7 @@
 package main
 
 import (
-	"bytes"
-	"errors"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -50,52 +47,5 @@ func TestEveryRequestHasASpanThatTheServerSees(t *testing.T) {
 	}
 	if p := <-parents; !strings.HasPrefix(p, "00-4bf92f3577b34da6a3ce929d0e0e4736-") || strings.Contains(p, "00f067aa0ba902b7") {
 		t.Errorf("the server saw %q, want a span of its own in the trace that asked", p)
-	}
-}
-
-func TestWhenThereIsTracing(t *testing.T) {
-	log := slog.New(slog.DiscardHandler)
-	for _, tc := range []struct {
-		proves string
-		env    map[string]string
-		on     bool
-		err    string
-	}{
-		{"not without endpoint", nil, false, ""},
-		{"with an endpoint", map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}, true, ""},
-		{"with one for traces", map[string]string{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://127.0.0.1:1/v1/traces"}, true, ""},
-		{"with gRPC", map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, true, ""},
-		{"not when the SDK is off", map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", "OTEL_SDK_DISABLED": "true"}, false, ""},
-		{"not without exporter", map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", "OTEL_TRACES_EXPORTER": "none"}, false, ""},
-		{
-			"not by a protocol that nobody speaks",
-			map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/json"},
-			false, "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
-		},
-	} {
-		t.Run(tc.proves, func(t *testing.T) {
-			for name, value := range tc.env {
-				t.Setenv(name, value)
-			}
-			provider, end, err := startTracing(t.Context(), log)
-			if (provider != nil) != tc.on || (err == nil) != (tc.err == "") || (err != nil && !strings.Contains(err.Error(), tc.err)) {
-				t.Errorf("provider %v, %v", provider, err)
-			}
-			if err == nil {
-				end()
-			}
-		})
-	}
-}
-
-func TestFailedExportsAreLoggedOnceAMinute(t *testing.T) {
-	t.Parallel()
-	var logged bytes.Buffer
-	handler := &exportErrors{log: slog.New(slog.NewTextHandler(&logged, nil))}
-	for range 100 {
-		handler.Handle(errors.New("collector is away"))
-	}
-	if n := strings.Count(logged.String(), "\n"); n != 1 || handler.suppressed != 99 {
-		t.Errorf("%d lines, %d suppressed:\n%s", n, handler.suppressed, logged.String())
 	}
 }

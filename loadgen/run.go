@@ -22,6 +22,7 @@ import (
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/loadgen/internal/seen"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/loadgen/internal/shape"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/loadgen/internal/tally"
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/serve/telemetry"
 )
 
 // runCommand is one attack from the command line.
@@ -213,9 +214,12 @@ func (c *runCommand) options(ctx context.Context, std streams) (o fire.Options, 
 			return asker.Query(ctx, c.SeenQuery, elapsed)
 		}
 	}
-	tracing, end, err := startTracing(ctx, slog.New(slog.NewTextHandler(std.err, nil)))
-	o.Tracing = tracing
-	return o, end, err
+	tracing, err := telemetry.Start(ctx, program(), slog.New(slog.NewTextHandler(std.err, nil)))
+	if err != nil {
+		return o, nil, err
+	}
+	o.Tracing = tracing.Provider()
+	return o, tracing.Stop, nil
 }
 
 // files are what a run writes beside its summary. A nil one was not asked for.

@@ -17,6 +17,7 @@ import (
 
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/loadgen/internal/api"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/loadgen/internal/seen"
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/serve/telemetry"
 )
 
 // lastRequests is how long requests to the API may take at the end.
@@ -54,12 +55,12 @@ func (c *serveCommand) Run(ctx context.Context, std streams) error {
 		}
 		cfg.Seen = asker.Query
 	}
-	tracing, endTracing, err := startTracing(ctx, log.With("component", "tracing"))
+	tracing, err := telemetry.Start(ctx, program(), log.With("component", "tracing"))
 	if err != nil {
 		return err
 	}
-	defer endTracing()
-	cfg.Tracing = tracing
+	defer tracing.Stop()
+	cfg.Tracing = tracing.Provider()
 	attacks, err := api.New(cfg, registry, log.With("component", "attacks"))
 	if err != nil {
 		return err
@@ -78,7 +79,7 @@ func (c *serveCommand) Run(ctx context.Context, std streams) error {
 	}
 	log.Info("listening", "address", listener.Addr().String(), "version", version, "commit", commit,
 		"allowedHosts", c.AllowedHosts, "maxRate", c.MaxRate, "maxDuration", c.MaxDuration.String(),
-		"maxInFlight", c.MaxInFlight, "maxAttacks", c.MaxAttacks, "prometheus", c.Prometheus != "", "tracing", tracing != nil, "timeout", c.Timeout.String())
+		"maxInFlight", c.MaxInFlight, "maxAttacks", c.MaxAttacks, "prometheus", c.Prometheus != "", "tracing", cfg.Tracing != nil, "timeout", c.Timeout.String())
 
 	var g group.Group
 	ctx, cancel := context.WithCancel(ctx)
