@@ -221,7 +221,7 @@ func collect(node any, found func(string)) {
 	switch node := node.(type) {
 	case map[string]any:
 		for key, value := range node {
-			if text, ok := value.(string); ok && (key == "query" || key == "expr") {
+			if text, ok := value.(string); ok && (key == "query" || key == "expr") && !strings.HasPrefix(text, "label_values(") {
 				found(text)
 			}
 			collect(value, found)

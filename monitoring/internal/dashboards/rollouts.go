@@ -1,0 +1,170 @@
+package dashboards
+
+import (
+	"strings"
+
+	"github.com/grafana/grafana-foundation-sdk/go/bargauge"
+	"github.com/grafana/grafana-foundation-sdk/go/common"
+	"github.com/grafana/grafana-foundation-sdk/go/dashboard"
+	"github.com/grafana/grafana-foundation-sdk/go/stat"
+	"github.com/grafana/grafana-foundation-sdk/go/statetimeline"
+	"github.com/grafana/grafana-foundation-sdk/go/timeseries"
+	"github.com/grafana/grafana-foundation-sdk/go/units"
+)
+
+// ofCanary selects what the gatekeeper, and the rules, say of the chosen Canary.
+const ofCanary = `namespace="$namespace",canary="$canary"`
+
+// rollouts says how releases go: the one under way in the middle, those of a month above and below.
+func rollouts() *dashboard.DashboardBuilder {
+	b := board("Rollouts", "How releases of one Canary go: what is under way, why it moves or holds, and how the last month went.", "now-1h")
+	for _, a := range rolloutMarks() {
+		b.Annotation(a)
+	}
+	return b.
+		WithPanel(underWay()).
+		WithPanel(promoted()).
+		WithPanel(ended()).
+		WithPanel(share()).
+		WithPanel(errorRate()).
+		WithPanel(verdictAndGates()).
+		WithPanel(evidence()).
+		WithPanel(duration()).
+		WithPanel(delivery(9, 8, "Deployments a day, 30 days", units.Short, "no rollout has ended",
+			"Promoted rollouts a day. Few and big releases are the risky ones: release smaller changes.",
+			`gatekeeper_dora_deployments_per_day`).Decimals(2)).
+		WithPanel(delivery(10, 12, "Lead time, 30 days", units.Seconds, "no commit times known",
+			"Median time from the commit to the promotion. If it grows, look which gate holds longest.",
+			`gatekeeper_dora_lead_time_seconds{quantile="0.5"}`)).
+		WithPanel(delivery(11, 16, "Failed changes, 30 days", units.PercentUnit, "no rollout has ended",
+			"Share of the decided rollouts that were rolled back or got stuck. Above 15 % look for what tests let through.",
+			`gatekeeper_dora_change_failure_ratio`).Thresholds(thresholds(blue, step{.15, orange}, step{.3, vermilion}))).
+		WithPanel(delivery(12, 20, "Time to restore, 30 days", units.Seconds, "nothing was rolled back",
+			"Median time from a bad rollout's first traffic to the end of its rollback. Above 5 minutes read the evidence of the slow ones.",
+			`gatekeeper_dora_time_to_restore_seconds{quantile="0.5"}`).Thresholds(thresholds(blue, step{300, orange}, step{600, vermilion})))
+}
+
+// rolloutMarks are the moments that explain the lines. A verdict is marked where it begins; 15 s are the step of the query.
+func rolloutMarks() []*dashboard.AnnotationQueryBuilder {
+	return []*dashboard.AnnotationQueryBuilder{
+		mark("Start", sky, `max by (namespace, canary, version) (gatekeeper_rollout_info{`+ofCanary+`})`+
+			` * on (namespace, canary) group_left () max by (namespace, canary) (gatekeeper_rollout_started_timestamp_seconds{`+ofCanary+`}) * 1000`,
+			"{{version}} starts").UseValueForTime(true),
+		mark("Verdict", orange, `max by (verdict) (gatekeeper_verdict{`+ofCanary+`}) == 1 unless max by (verdict) (gatekeeper_verdict{`+ofCanary+`} offset 15s) == 1`,
+			"{{verdict}}"),
+		mark("End", purple, `sum by (result) (gatekeeper_rollouts_total{`+ofCanary+`}) > sum by (result) (gatekeeper_rollouts_total{`+ofCanary+`} offset 15s)`,
+			"{{result}}"),
+	}
+}
+
+func underWay() *stat.PanelBuilder {
+	return figure(about{
+		id: 1, title: "Under way", w: 8, h: 4, unit: units.NoUnit, empty: "no rollout",
+		says: "The version that is being rolled out, and the one it replaces. The page of the gatekeeper has the whole story.",
+	}, now(`max by (version, stable) (gatekeeper_rollout_info{`+ofCanary+`})`, "{{version}} over {{stable}}")).
+		TextMode(common.BigValueTextModeName).
+		ColorScheme(dashboard.NewFieldColorBuilder().Mode(dashboard.FieldColorModeIdFixed).FixedColor(orange))
+}
+
+// promoted comes from the ledger and not from counters: it needs no month of samples, and no restart forgets a rollout.
+func promoted() *stat.PanelBuilder {
+	return figure(about{
+		id: 2, title: "Promoted, 30 days", x: 8, w: 4, h: 4, unit: units.PercentUnit, empty: "no rollout has ended",
+		says: "Share of the decided rollouts that were promoted. Below 85 % see why the others were not, in deployment_report.md.",
+	}, now(`max(gatekeeper_dora_deployments{`+ofCanary+`}) / (max(gatekeeper_dora_decided{`+ofCanary+`}) > 0)`, "promoted")).
+		Decimals(0).
+		Thresholds(thresholds(vermilion, step{.7, orange}, step{.85, blue}))
+}
+
+func ended() *stat.PanelBuilder {
+	return figure(about{
+		id: 3, title: "Ended in this time range", x: 12, w: 12, h: 4, unit: units.Short, empty: "none",
+		says: "Rollouts that ended, by result. Stuck ones need a person: runbook rolloutstuck in docs/operations.md.",
+	}, now(`round(sum by (result) (increase(gatekeeper_rollouts_total{`+ofCanary+`}[$__range])))`, "{{result}}")).
+		Decimals(0).
+		ColorScheme(dashboard.NewFieldColorBuilder().Mode(dashboard.FieldColorModeIdFixed).FixedColor(grey)).
+		OverrideByName("promoted", fixed(blue)).
+		OverrideByName("rolled-back", fixed(vermilion)).
+		OverrideByName("stuck", fixed(purple))
+}
+
+// share reads Flagger's weight by the name of the target, which is the Canary's name in helm/podinfo-like.
+func share() *timeseries.PanelBuilder {
+	return lines(about{
+		id: 4, title: "The canary's share of the traffic", y: 4, w: 12, h: 8, unit: units.PercentUnit, empty: "no weight",
+		says: "What Flagger sends to the canary, and the most that the evidence supports. A share that stands still while more is supported waits for a gate.",
+	}, over(`max(flagger_canary_weight{namespace="$namespace",workload="$canary"}) / 100`, "share"),
+		over(`max(gatekeeper_allowed_weight{`+ofCanary+`})`, "supported")).
+		Max(1).
+		LineInterpolation(common.LineInterpolationStepAfter).
+		OverrideByName("share", fixed(orange)).
+		OverrideByName("supported", append(fixed(grey), dashboard.DynamicConfigValue{
+			Id: "custom.lineStyle", Value: map[string]any{"fill": "dash", "dash": []int{10, 10}},
+		}))
+}
+
+func errorRate() *timeseries.PanelBuilder {
+	return versions(lines(about{
+		id: 5, title: "Error rate by version", x: 12, y: 4, w: 12, h: 8, unit: units.PercentUnit, empty: "no requests",
+		says: "Share of the last minute's requests that failed. The lines are the default policy's: 0.5 % breaks the objective, 2 % fails at once; if both versions fail, it is not the release.",
+	}, over(`max by (version) (canary:sli_error:ratio_rate1m{`+ofCanary+`})`, "{{version}}"))).
+		AxisSoftMax(.05).
+		Thresholds(thresholds("transparent", step{.005, orange}, step{.02, vermilion})).
+		ThresholdsStyle(dashed())
+}
+
+// verdictAndGates has a lane for the verdict, 1 to 3, and one for each gate, 10 or 11: one table of words serves both.
+func verdictAndGates() *statetimeline.PanelBuilder {
+	verdict := func(weight, is string) string {
+		return weight + ` * max(gatekeeper_verdict{` + ofCanary + `,verdict="` + is + `"})`
+	}
+	return lanes(about{
+		id: 6, title: "Verdict and gates", y: 12, w: 12, h: 8, unit: units.NoUnit, empty: "no rollout in this time range",
+		says: "What the evidence says and which gates hold. A closed gate names who is waited for: the clock, a person, another rollout, an alert.",
+	}, states(
+		state{"1", "pass", blue}, state{"2", "hold", orange}, state{"3", "fail", vermilion},
+		state{"10", "closed", purple}, state{"11", "open", sky},
+	),
+		over(verdict("1", "pass")+" + "+verdict("2", "hold")+" + "+verdict("3", "fail"), "verdict"),
+		over(`10 + max by (gate) (gatekeeper_gate_open{`+ofCanary+`})`, "{{gate}}"))
+}
+
+// evidence shows odds and not logarithms, as docs/verdict.md speaks of them. They are clamped to 1 : 100 and 100,000 : 1: more
+// is nothing new, and the line of a proven fault would run out of the panel.
+func evidence() *timeseries.PanelBuilder {
+	return lines(about{
+		id: 7, title: "Evidence against the canary", x: 12, y: 12, w: 12, h: 8, unit: "suffix: : 1", empty: "no evidence yet",
+		says: "Odds that the canary breaks its objective, by what they are drawn from. At 200 : 1 it is rolled back; between 1 and 200 the verdict waits for more requests.",
+	}, over(`max by (channel) (exp(clamp(gatekeeper_evidence_log{`+ofCanary+`,channel!="hard"}, -4.6, 11.5)))`, "{{channel}}")).
+		Min(.01).
+		ScaleDistribution(common.NewScaleDistributionConfigBuilder().Type(common.ScaleDistributionLog).Log(10)).
+		FillOpacity(0).
+		Thresholds(thresholds("transparent", step{200, vermilion})).
+		ThresholdsStyle(dashed()).
+		OverrideByName("slo", fixed(vermilion)).
+		OverrideByName("compare", fixed(orange)).
+		OverrideByName("latency", fixed(purple)).
+		OverrideByName("primary", fixed(blue)).
+		OverrideByName("ingress-slo", fixed(green)).
+		OverrideByName("ingress-compare", fixed(sky))
+}
+
+func duration() *bargauge.PanelBuilder {
+	return bars(about{
+		id: 8, title: "Median time of a rollout", y: 20, w: 8, h: 5, unit: units.Seconds, empty: "no rollout has ended",
+		says: "From the first traffic to the end, of the rollouts in this time range, by result. Rollbacks that take longer than 5 minutes had too few requests: send more.",
+	}, now(`histogram_quantile(0.5, sum by (le, result) (increase(gatekeeper_rollout_duration_seconds_bucket{`+ofCanary+`}[$__range]))) > 0`, "{{result}}")).
+		Thresholds(thresholds(blue, step{600, orange}, step{1800, vermilion})).
+		ColorScheme(byThreshold())
+}
+
+// delivery is one of the four metrics of dora.dev, which the gatekeeper works out from its ledger.
+func delivery(id, x uint32, title, unit, empty, says, metric string) *stat.PanelBuilder {
+	name, labels, _ := strings.Cut(strings.TrimSuffix(metric, "}"), "{")
+	if labels != "" {
+		labels = "," + labels
+	}
+	return figure(about{id: id, title: title, x: x, y: 20, w: 4, h: 5, unit: unit, empty: empty, says: says},
+		now(`max(`+name+`{`+ofCanary+labels+`})`, title)).
+		Thresholds(thresholds(blue))
+}
