@@ -19,7 +19,9 @@ const house = "github.com/rollout-monitoring/microservice_rollout_monitoring/mon
 // rooms lists, for every package, the rooms of this house it may enter.
 var rooms = map[string][]string{
 	"slo":        {},
+	"slofile":    {"slo"},
 	"rules":      {"slo"},
+	"rulefile":   {"rules"},
 	"dashboards": {},
 }
 
@@ -36,7 +38,9 @@ var pure = map[string][]string{
 
 // only says which rooms alone may import what begins so.
 var only = map[string][]string{
-	"github.com/grafana/": {"dashboards"},
+	"github.com/grafana/":          {"dashboards"},
+	"github.com/goccy/go-yaml":     {"slofile", "rulefile"},
+	"github.com/prometheus/common": {"slofile"},
 }
 
 // clock are the functions of package time that read or wait for the clock.

@@ -1,8 +1,71 @@
 package main
 
-import "errors"
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
 
-type rulesCmd struct{}
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/monitoring/internal/rulefile"
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/monitoring/internal/rules"
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/monitoring/internal/slofile"
+)
 
-// Run is not there yet.
-func (rulesCmd) Run() error { return errors.New("rules are not built yet") }
+type rulesCmd struct {
+	SLO        string `name:"slo" default:"slo.yaml" help:"Objectives."`
+	Folder     string `default:"." help:"Where alert_rules.yaml and operator/prometheusrule.yaml are."`
+	Check      bool   `help:"Write nothing; say which files differ, and end with 1 if one does."`
+	Accelerate int    `default:"1" placeholder:"N" help:"For proofs only: print the rules with the objectives' windows and periods N times shorter, under their real names, and write nothing."`
+}
+
+// Run writes, checks, or prints.
+func (c rulesCmd) Run(stdout io.Writer) error {
+	text, err := os.ReadFile(c.SLO)
+	if err != nil {
+		return fmt.Errorf("read objectives: %w", err)
+	}
+	spec, err := slofile.Parse(c.SLO, text)
+	if err != nil {
+		return err
+	}
+	groups, err := rules.Groups(spec, c.Accelerate)
+	if err != nil {
+		return err
+	}
+	prometheus, err := rulefile.Prometheus(groups)
+	if err != nil {
+		return err
+	}
+	if c.Accelerate != 1 {
+		_, err := stdout.Write(prometheus)
+		return err
+	}
+	operator, err := rulefile.Operator(groups)
+	if err != nil {
+		return err
+	}
+	return made{"alert_rules.yaml": prometheus, filepath.Join("operator", "prometheusrule.yaml"): operator}.put(c.Folder, c.Check, "make rules")
+}
+
+// made are files that are made from something else, by their paths.
+type made map[string][]byte
+
+// put writes the files into folder, or with check says which of those there differ and how to make them anew.
+func (m made) put(folder string, check bool, again string) error {
+	var differ []error
+	for path, text := range m {
+		path = filepath.Join(folder, path)
+		if !check {
+			if err := os.WriteFile(path, text, 0o644); err != nil {
+				return fmt.Errorf("write rules: %w", err)
+			}
+			continue
+		}
+		if old, err := os.ReadFile(path); err != nil || !bytes.Equal(old, text) {
+			differ = append(differ, fmt.Errorf("%s is not what its source gives: run %s", path, again))
+		}
+	}
+	return errors.Join(differ...)
+}
