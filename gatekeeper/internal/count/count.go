@@ -54,8 +54,10 @@ func (m *Meter) Read(ctx context.Context, now time.Time, r rollout.Rollout, c ro
 
 	tick := rollout.Tick{At: now, Phase: c.Phase, Weight: c.Weight, Next: c.Next, Ingress: opinion}
 	var canaries []rollout.Pod
+	var failing []rollout.Failing
 	for i, pod := range pods {
 		if errs[i] == nil {
+			failing = append(failing, lately(readings[i].Failing, r.StartedAt, now)...)
 			// A canary pod exists for this rollout alone. A primary pod's counts start with the rollout's first reading
 			// of it, unless the pod is younger than the rollout.
 			book.Add(pod.UID, pod.Track, now, readings[i], pod.Track == rollout.TrackCanary || pod.CreatedAt.After(r.StartedAt))
@@ -75,6 +77,7 @@ func (m *Meter) Read(ctx context.Context, now time.Time, r rollout.Rollout, c ro
 			canaries = append(canaries, p)
 		}
 	}
+	tick.Failing = r.Unknown(failing)
 	tick.Health = rollout.HealthOf(canaries, book, r.Latest, now)
 	tick.Canary, tick.Primary = book.Total(rollout.TrackCanary), book.Total(rollout.TrackPrimary)
 	if sli.Duration != "" {
@@ -117,25 +120,64 @@ func maxTime(a, b time.Time) time.Time {
 	return b
 }
 
+// lately are the failing requests since the rollout began. Those without a time are of now: they are seen for the first time.
+func lately(found []rollout.Failing, began, now time.Time) []rollout.Failing {
+	var own []rollout.Failing
+	for _, f := range found {
+		if f.At.IsZero() {
+			f.At = now
+		}
+		if f.At.After(began.Add(-clockSlack)) {
+			own = append(own, f)
+		}
+	}
+	return own
+}
+
+// clockSlack is by how much the clocks of a pod and of the gatekeeper may differ.
+const clockSlack = 5 * time.Second
+
+const (
+	textOnly = "text/plain;version=0.0.4"
+	// openFirst asks for exemplars, which only this format has in text; who does not know it gives the other.
+	openFirst = "application/openmetrics-text;version=1.0.0," + textOnly + ";q=0.5"
+)
+
+// scrape reads a pod's counters. Of a canary's it wants to know which requests failed; should the page that tells so not be
+// readable, the plain one counts.
 func (m *Meter) scrape(ctx context.Context, pod rollout.Pod, sli rollout.SLI) (rollout.Reading, error) {
+	if pod.Track == rollout.TrackCanary && sli.Traces != "" {
+		if reading, open, err := m.ask(ctx, pod, sli, openFirst); err == nil || !open {
+			return reading, err
+		}
+	}
+	reading, _, err := m.ask(ctx, pod, sli, textOnly)
+	return reading, err
+}
+
+// ask gets one page. Open says that it was, or was refused for being, OpenMetrics.
+func (m *Meter) ask(ctx context.Context, pod rollout.Pod, sli rollout.SLI, accept string) (reading rollout.Reading, open bool, err error) {
 	// Built from its parts: a path annotation must not be able to name another host.
 	target := url.URL{Scheme: "http", Host: pod.Address, Path: pod.Path}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target.String(), nil)
 	if err != nil {
-		return rollout.Reading{}, fmt.Errorf("scrape %s: %w", pod.Name, err)
+		return rollout.Reading{}, false, fmt.Errorf("scrape %s: %w", pod.Name, err)
 	}
-	req.Header.Set("Accept", "text/plain;version=0.0.4")
+	req.Header.Set("Accept", accept)
 	resp, err := m.client.Do(req)
 	if err != nil {
-		return rollout.Reading{}, fmt.Errorf("scrape %s: %w", pod.Name, err)
+		return rollout.Reading{}, false, fmt.Errorf("scrape %s: %w", pod.Name, err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return rollout.Reading{}, fmt.Errorf("scrape %s: status %s", pod.Name, resp.Status)
+		return rollout.Reading{}, resp.StatusCode == http.StatusNotAcceptable, fmt.Errorf("scrape %s: status %s", pod.Name, resp.Status)
 	}
-	reading, err := Parse(io.LimitReader(resp.Body, maxBody), sli)
-	if err != nil {
-		return rollout.Reading{}, fmt.Errorf("scrape %s: %w", pod.Name, err)
+	read := Parse
+	if open = isOpen(resp.Header.Get("Content-Type")); open {
+		read = ParseOpen
 	}
-	return reading, nil
+	if reading, err = read(io.LimitReader(resp.Body, maxBody), sli); err != nil {
+		return rollout.Reading{}, open, fmt.Errorf("scrape %s: %w", pod.Name, err)
+	}
+	return reading, open, nil
 }

@@ -30,8 +30,13 @@ func Parse(page io.Reader, sli rollout.SLI) (rollout.Reading, error) {
 	if err != nil {
 		return rollout.Reading{}, fmt.Errorf("read metrics page: %w", err)
 	}
+	return parse(needed, sli)
+}
+
+// parse reads the lines that are needed.
+func parse(needed []byte, sli rollout.SLI) (rollout.Reading, error) {
 	parser := expfmt.NewTextParser(model.UTF8Validation)
-	families, err := parser.TextToMetricFamilies(needed)
+	families, err := parser.TextToMetricFamilies(bytes.NewReader(needed))
 	if err != nil {
 		return rollout.Reading{}, fmt.Errorf("read metrics page: %w", err)
 	}
@@ -65,23 +70,27 @@ func Parse(page io.Reader, sli rollout.SLI) (rollout.Reading, error) {
 
 // only copies the lines about these metrics. Parsing is most of what the gatekeeper does, and most of a page is about
 // something else.
-func only(page io.Reader, names ...string) (*bytes.Buffer, error) {
+func only(page io.Reader, names ...string) ([]byte, error) {
 	needed := &bytes.Buffer{}
 	lines := bufio.NewScanner(page)
 	lines.Buffer(nil, maxLine)
 	for lines.Scan() {
-		line := lines.Bytes()
-		about := bytes.TrimPrefix(line, []byte("# TYPE "))
-		for _, name := range names {
-			// A longer name with the same begin is let through too: it may be a histogram's _bucket, and the parser knows.
-			if name != "" && len(about) > len(name) && string(about[:len(name)]) == name {
-				needed.Write(line)
-				needed.WriteByte('\n')
-				break
-			}
+		if line := lines.Bytes(); isAbout(bytes.TrimPrefix(line, []byte("# TYPE ")), names...) {
+			write(needed, line)
 		}
 	}
-	return needed, lines.Err()
+	return needed.Bytes(), lines.Err()
+}
+
+// isAbout reports whether a line, or what follows its "# TYPE ", is about one of these metrics, "" being none. A longer name
+// with the same begin is let through too: it may be a histogram's _bucket, and the parser knows.
+func isAbout(line []byte, names ...string) bool {
+	for _, name := range names {
+		if name != "" && len(line) > len(name) && string(line[:len(name)]) == name {
+			return true
+		}
+	}
+	return false
 }
 
 // maxLine bounds one line of a page; a real one has some hundred bytes.

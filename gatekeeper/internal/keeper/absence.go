@@ -83,6 +83,7 @@ func (k *Keeper) forget() {
 	maps.DeleteFunc(k.candidates, func(key rollout.Key, _ string) bool { return gone(key) })
 	maps.DeleteFunc(k.budgets, func(key rollout.Key, _ budget) bool { return gone(key) })
 	k.calls.forget(gone)
+	k.passages.forget(func(id string) bool { return k.runs[id] == nil })
 }
 
 // missed gives the rollouts that began and ended while nobody looked, closed and ready to be saved. The ledger is asked

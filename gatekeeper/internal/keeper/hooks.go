@@ -128,7 +128,11 @@ func (k *Keeper) Ask(hook rollout.Hook, key rollout.Key) (yes bool, why string, 
 		return false, fmt.Sprintf("the gatekeeper's last evaluation is %s old, nothing may go on: see its log", now.Sub(b.at).Round(time.Second)), nil
 	}
 	rules, r := k.rulesOf(b, canary)
-	yes, why = policy.Answer(hook, rules, policy.Case{Rollout: r, Canary: canary, Around: b.around(key, rules, k.cfg.Policies, now)}, now.Add(b.ahead[key]))
+	asked, at := policy.Case{Rollout: r, Canary: canary, Around: b.around(key, rules, k.cfg.Policies, now)}, now.Add(b.ahead[key])
+	if p, ok := policy.Pass(hook, rules, asked, at); ok && (len(p.Gates) > 0 || r.IsHeld()) {
+		k.passages.note(r.ID, p)
+	}
+	yes, why = policy.Answer(hook, rules, asked, at)
 	return yes, why, nil
 }
 

@@ -105,8 +105,9 @@ type run struct {
 // Keeper is the conductor. Hooks are answered from a board that each evaluation hangs up new, without waiting for it.
 type Keeper struct {
 	cfg   Config
-	board atomic.Pointer[board]
-	calls calls
+	board    atomic.Pointer[board]
+	calls    calls
+	passages passages
 	began time.Time
 
 	// writing is held while changes are made and saved: they reach the ledger in the order in which they were made. It is
@@ -345,6 +346,7 @@ func (k *Keeper) underWay() int {
 
 // end closes a rollout and prepares the news of it. The caller saves.
 func (k *Keeper) end(r *run, result rollout.Result, phase rollout.Phase) {
+	k.pass(r)
 	now := k.cfg.Now().Add(r.ahead)
 	r.rollout.End(result, phase, now)
 	k.lasted(r.rollout.Canary, now)
@@ -432,6 +434,7 @@ func (k *Keeper) tell(r *run, before rollout.Verdict, now time.Time) {
 	if after.Outcome == rollout.Fail && before.Outcome != rollout.Fail {
 		k.cfg.Log.Info("verdict is fail, Flagger will be told to roll back", "rollout", r.rollout.ID, "why", after.Text())
 	}
+	k.pass(r)
 	k.waits(r, now)
 	k.watch(r, now)
 	k.watchPromotion(r, now)

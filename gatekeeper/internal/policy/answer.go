@@ -16,7 +16,7 @@ type Case struct {
 
 // SLI says what is counted under these rules.
 func (r Rules) SLI() rollout.SLI {
-	sli := rollout.SLI{Requests: r.Metrics.Requests, Status: r.Metrics.Status, Match: r.Metrics.Match, IsGood: r.SLO.IsGood, Ingress: r.uses(Ingress)}
+	sli := rollout.SLI{Requests: r.Metrics.Requests, Status: r.Metrics.Status, Match: r.Metrics.Match, IsGood: r.SLO.IsGood, Ingress: r.uses(Ingress), Traces: r.Metrics.Duration}
 	if r.Latency != nil {
 		sli.Duration = r.Metrics.Duration
 	}

@@ -116,6 +116,34 @@ func GatesAt(stage Stage, rules Rules, r rollout.Rollout, s Surroundings, now ti
 	return slices.DeleteFunc(Gates(rules, r, s, now), func(g Gate) bool { return !holds(g) })
 }
 
+// Passage is one question of Flagger's that came as far as the gates.
+type Passage struct {
+	Stage Stage
+	Gates []Gate // that hold or let through at this stage
+	At    time.Time
+}
+
+// Pass is the passage that a question comes to; ok is false where it has none: nothing is to be confirmed, or what is judged
+// stands against it already.
+func Pass(hook rollout.Hook, rules Rules, c Case, now time.Time) (p Passage, ok bool) {
+	p.Stage, ok = map[rollout.Hook]Stage{
+		rollout.ConfirmRollout: StageStart, rollout.ConfirmTrafficIncrease: StageIncrease, rollout.ConfirmPromotion: StagePromotion,
+	}[hook]
+	r := c.Rollout
+	if !ok || r == nil || !sameRevision(c) {
+		return Passage{}, false
+	}
+	if p.At = now; hook == rollout.ConfirmRollout {
+		if _, refused := r.Refused(now); refused {
+			return p, true // it is let through, to be sent back
+		}
+	} else if r.Verdict.Outcome != rollout.Pass || stale(r, now) {
+		return Passage{}, false
+	}
+	p.Gates = GatesAt(p.Stage, rules, *r, c.Around, now)
+	return p, true
+}
+
 // Gates are all gates that the rules configure, closed ones first, otherwise in the order of the constants. It is pure and
 // total: what can not be known closes its gate and says so. A rejected rollout is the caller's to let through, so that
 // Flagger can send it back.

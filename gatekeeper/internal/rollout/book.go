@@ -14,6 +14,8 @@ type SLI struct {
 	Match    map[string]string // labels that a series must have to count
 	IsGood   func(status string) bool
 	Ingress  bool // the ingress's counts are asked for too
+	// Traces is the histogram of response times whose exemplars name traces, also where Duration is "".
+	Traces string
 }
 
 // Reading is what one source's counters said at one moment, since its process started.
@@ -21,6 +23,8 @@ type Reading struct {
 	Counts Counts
 	Start  float64 // Unix seconds at which the process started, 0 when the source does not say
 	Times  Times
+	// Failing are its requests that were not good and have a trace. At is zero where the source does not say when.
+	Failing []Failing
 }
 
 // Times are responses by the time they took: Counts[i] took at most Bounds[i] seconds, the last count, one more than there

@@ -366,6 +366,10 @@ type Rollout struct {
 	Budget *BudgetLeft `json:"budget,omitempty"`
 	// FailedAt is when the verdict became fail; it stays so.
 	FailedAt time.Time `json:"failedAt,omitzero"`
+	// Held are the times in which gates held it, in the order of their begin.
+	Held []Held `json:"held,omitempty"`
+	// Failing are canary requests that failed and have a trace, the newest last. It is replaced, never changed.
+	Failing  []Failing `json:"failing,omitempty"`
 	Timeline []Event   `json:"timeline"`
 	Reported bool      `json:"reported"` // counts are final and the report has the entry
 }
@@ -415,6 +419,7 @@ func (r *Rollout) Note(at time.Time, source, text string) {
 // the steps add up to all that the canary's pods served; the primary's do not. Once the rollout has a result only the
 // canary's last responses are taken in.
 func (r *Rollout) Observe(t Tick) {
+	r.Failing, t.Failing = newest(r.Failing, t.Failing), nil
 	if r.Result != "" {
 		r.Latest.At, r.Latest.Canary = t.At, t.Canary
 		r.shareCanary()
@@ -528,6 +533,7 @@ func (r *Rollout) End(result Result, phase Phase, now time.Time) {
 	if step := r.current(); step != nil && step.To.IsZero() {
 		step.To = now
 	}
+	r.letGo(now)
 	r.Note(now, "gatekeeper", string(result))
 }
 

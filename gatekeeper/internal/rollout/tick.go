@@ -23,6 +23,7 @@ type Tick struct {
 	Health    Health        `json:"health"`
 	Ingress   *Opinion      `json:"ingress,omitempty"` // nil when the ingress is not a source
 	Latency   *Latency      `json:"latency,omitempty"` // nil when the policy does not ask for it
+	Failing   []Failing     `json:"failing,omitempty"` // those that the rollout did not know of; no verdict looks at them
 }
 
 // Health is what the Kubernetes API says of the canary's pods.
