@@ -21,13 +21,15 @@ var rooms = map[string][]string{
 	"simulate":   {"rollout", "policy"},
 	"policyfile": {"rollout", "policy", "sinks"},
 	"sinks":      {"rollout", "policy"},
-	"report":     {"rollout", "policy", "evidence"},
+	"report":     {"rollout", "policy", "evidence", "trace"},
+	"trace":      {"rollout", "policy"},
+	"export":     {"rollout", "policy", "trace"},
 	"chart":      {"evidence", "policy"},
 	"dora":       {"rollout"},
-	"archive":    {"rollout", "policy", "report", "chart"},
+	"archive":    {"rollout", "policy", "report", "chart", "trace"},
 	"keeper":     {"rollout", "policy"},
 	"flagger":    {"rollout"},
-	"web":        {"rollout", "policy", "report", "chart", "dora", "sinks"},
+	"web":        {"rollout", "policy", "report", "chart", "dora", "sinks", "trace"},
 	"count":      {"rollout"},
 	"doctor":     {"policy", "evidence"},
 	"kube":       {"rollout", "doctor"},
@@ -53,6 +55,10 @@ var pure = map[string][]string{
 		"cmp", "errors", "fmt", "image/color", "io", "math", "regexp", "slices", "strconv", "strings", "time", "unicode",
 		"gonum.org/v1/plot", "gonum.org/v1/plot/font", "gonum.org/v1/plot/text", "gonum.org/v1/plot/vg", "gonum.org/v1/plot/vg/draw", "gonum.org/v1/plot/vg/vgsvg",
 	},
+	"trace": {
+		"context", "crypto/sha256", "errors", "fmt", "math", "net/url", "slices", "strings", "time",
+		"go.opentelemetry.io/otel/attribute", "go.opentelemetry.io/otel/propagation", "go.opentelemetry.io/otel/semconv/v1.43.0", "go.opentelemetry.io/otel/trace",
+	},
 	"ledger": {"bufio", "bytes", "crypto/sha256", "encoding/hex", "encoding/json", "errors", "fmt", "io", "iter", "maps", "slices", "strings", "time"},
 	"report": {"cmp", "fmt", "io", "math", "net/url", "strconv", "strings", "text/template", "time", "unicode"},
 }
@@ -64,6 +70,7 @@ var only = map[string][]string{
 	"github.com/jackc/pgx":     {"store", "store/storetest"},
 	"k8s.io/":                  {"kube"},
 	"gonum.org/":               {"evidence", "chart"},
+	"go.opentelemetry.io/":     {"trace", "export"},
 }
 
 // clock are the functions of package time that read or wait for the clock.

@@ -43,6 +43,7 @@ type serveCmd struct {
 	retentionFlags `embed:""`
 	pageFlags      `embed:""`
 	notifyFlags    `embed:""`
+	traceFlags     `embed:""`
 
 	HookListen string     `default:":8080" env:"GATEKEEPER_HOOK_LISTEN" help:"Address of the hook door, for Flagger only."`
 	Listen     string     `default:":8081" env:"GATEKEEPER_LISTEN" help:"Address of the people's door: API, report, metrics, probes."`
@@ -51,6 +52,11 @@ type serveCmd struct {
 	Brake      bool       `env:"GATEKEEPER_BRAKE" help:"May set the weight of a failed canary to 0 itself, where a policy says so. Needs the right to patch ingresses."`
 	Kubeconfig string     `env:"GATEKEEPER_KUBECONFIG" help:"Way to the cluster; the pod's service account without it."`
 	LogLevel   slog.Level `default:"INFO" env:"LOG_LEVEL" help:"DEBUG, INFO, WARN or ERROR."`
+}
+
+// Validate refuses what flags alone show to be wrong; kong asks before Run.
+func (c serveCmd) Validate() error {
+	return errors.Join(c.retentionFlags.Validate(), c.traceFlags.Validate())
 }
 
 // Run opens the doors, and leads when it may.
@@ -138,6 +144,9 @@ func (c serveCmd) lead(ctx context.Context, d doors, log *slog.Logger, reg *prom
 	add(&group, ctx, func(ctx context.Context) error { return c.prune(ctx, memory, log.With("component", "store")) })
 	add(&group, ctx, deposed(memory))
 	if err := c.archive(&group, ctx, memory, reg, log); err != nil {
+		return err
+	}
+	if err := c.traces(&group, ctx, memory, reg, log); err != nil {
 		return err
 	}
 	if err := c.delivery(&group, ctx, memory, reg, log); err != nil {

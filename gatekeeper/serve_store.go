@@ -26,7 +26,7 @@ type retentionFlags struct {
 	KeepTicks time.Duration `default:"720h" env:"GATEKEEPER_KEEP_TICKS" help:"How long a rollout's ticks and its sidecar are kept after its end, and messages that were delivered; 0: for ever. Entries and rollouts are kept for ever."`
 }
 
-// Validate refuses a time in which nobody could look at what happened; kong asks before Run.
+// Validate refuses a time in which nobody could look at what happened.
 func (f retentionFlags) Validate() error {
 	if f.KeepTicks != 0 && f.KeepTicks < time.Hour {
 		return fmt.Errorf("--keep-ticks %s: must be 0 or at least 1h", f.KeepTicks)

@@ -62,6 +62,14 @@ func (s *Store) Entries(ctx context.Context, after int64, limit int) ([]rollout.
 	return entriesOf(ctx, s.db, `WHERE seq > $1 ORDER BY seq LIMIT $2`, after, limit)
 }
 
+// LastEntry is the number of the ledger's last entry, 0 while there is none.
+func (s *Store) LastEntry(ctx context.Context) (seq int64, err error) {
+	if err := s.db.QueryRowContext(ctx, `SELECT coalesce(max(seq), 0) FROM entries`).Scan(&seq); err != nil {
+		return 0, fmt.Errorf("read the ledger's end: %w", err)
+	}
+	return seq, nil
+}
+
 // Account is the entry that closed a rollout, or rollout.ErrNotFound while there is none.
 func (s *Store) Account(ctx context.Context, id string) (rollout.Entry, error) {
 	all, err := entriesOf(ctx, s.db, `WHERE rollout = $1 AND kind = 'rollout'`, plain(id))

@@ -58,9 +58,6 @@ func Context(r rollout.Rollout) (id trace.TraceID, parent trace.SpanID, sampled 
 	return id, parent, true
 }
 
-// URL is where a person finds a trace: template with its id in place of {trace_id}; "" without a template.
-func URL(template, id string) string { return strings.ReplaceAll(template, "{trace_id}", id) }
-
 func digest(id, part string) [sha256.Size]byte { return sha256.Sum256([]byte(id + "\n" + part)) }
 
 // maxSpans bounds a trace: collectors refuse what is too big. A verdict that changes all day makes more; how it began and
