@@ -15,8 +15,7 @@ import (
 var version, commit = "dev", "none"
 
 func main() {
-	if prometheus := os.Getenv(embedded.EntrypointVariable); prometheus != "" {
-		err := embedded.Entrypoint(prometheus, os.Args[1:], os.Environ(), os.Getenv("KUBECONFIG"))
+	if server, err := embedded.Entrypoint(os.Args[1:], os.Environ(), os.Getenv); server {
 		fmt.Fprintln(os.Stderr, "lab:", err)
 		os.Exit(1)
 	}

@@ -46,13 +46,19 @@ func TestPrometheusTakesItsConfiguration(t *testing.T) {
 	if err := os.WriteFile(authority, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	adapted, err := embedded.Adapt(text, "https://127.0.0.1:1/pods", "secret", authority)
+	adapted, err := embedded.AdaptPrometheus(text, "", embedded.Place{Discovery: "https://127.0.0.1:1/pods", Token: "secret", Authority: authority, Proxy: "socks5://127.0.0.1:1", Port: "9090"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rules, err := os.ReadFile(filepath.Join(root, "monitoring", "alert_rules.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	file := filepath.Join(t.TempDir(), "prometheus.yaml")
-	if err := os.WriteFile(file, adapted, 0o600); err != nil {
-		t.Fatal(err)
+	for name, text := range map[string][]byte{file: adapted, filepath.Join(filepath.Dir(file), "alert_rules.yaml"): rules} {
+		if err := os.WriteFile(name, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	promtool(t, "check", "config", file)
 }

@@ -65,8 +65,11 @@ func (e *Embedded) Engine() cluster.Engine {
 		Name: "embedded", Access: cluster.Access{Kubeconfig: e.path("kubeconfig")}, Needs: []string{"go"},
 		Before: []cluster.Task{{Name: "packages", Done: e.hasPackages, Run: e.finder.Fetch}},
 		// A build has stretches in which it uses one core; two at once fill them.
-		Beside: []cluster.Task{{Name: "flagger's program", Done: e.hasFlagger, Run: e.buildFlagger}},
-		Made:   e.made, Make: e.start, Put: e.put, Remove: e.remove, Close: e.Close,
+		Beside: []cluster.Task{
+			{Name: "flagger's program", Done: e.hasFlagger, Run: e.buildFlagger},
+			{Name: "alertmanager's program", Done: e.hasAlertmanager, Run: e.buildAlertmanager},
+		},
+		Made: e.made, Make: e.start, Put: e.put, Remove: e.remove, Close: e.Close,
 		Upgrade: e.upgrade, Uninstall: e.uninstall,
 		Ingress: e.ingress(), Flagger: e.flaggerChart,
 	}

@@ -117,21 +117,13 @@ func request(t *testing.T, authorization string) *http.Request {
 	return r
 }
 
-func TestAdaptReplacesOnlyTheDiscovery(t *testing.T) {
-	const before = `
-global: {scrape_interval: 5s}
-rule_files: [rules.yaml]
-scrape_configs:
-  - {job_name: self, static_configs: [{targets: ["localhost:9090"]}]}
-  - {job_name: pods, honor_labels: true, kubernetes_sd_configs: [{role: pod}], relabel_configs: [{source_labels: [__meta_kubernetes_namespace], target_label: namespace}]}
-`
-	after, err := Adapt([]byte(before), "https://api/pods", "secret", "/ca")
+// adaptedTo compares a configuration with what it must have become.
+func adaptedTo(t *testing.T, after []byte, err error, expected string) {
+	t.Helper()
 	if err != nil {
 		t.Fatal(err)
 	}
 	var want, got map[string]any
-	expected := strings.Replace(before, "kubernetes_sd_configs: [{role: pod}]",
-		"http_sd_configs: [{url: https://api/pods, refresh_interval: 1s, authorization: {type: Bearer, credentials: secret}, tls_config: {ca_file: /ca}}]", 1)
 	if err := yaml.Unmarshal([]byte(expected), &want); err != nil {
 		t.Fatal(err)
 	}
@@ -141,9 +133,37 @@ scrape_configs:
 	if a, b := text(t, got), text(t, want); a != b {
 		t.Errorf("got\n%s\nwant\n%s", a, b)
 	}
-	if _, err := Adapt([]byte(strings.Replace(before, "role: pod", "role: node", 1)), "u", "t", "c"); err == nil || !strings.Contains(err.Error(), "job pods discovers node") {
+}
+
+func TestPrometheusHasItsConfigurationButForTheWays(t *testing.T) {
+	const before = `
+global: {scrape_interval: 5s}
+rule_files: [rules.yaml]
+alerting: {alertmanagers: [{static_configs: [{targets: ["alertmanager.monitoring:9093"]}]}]}
+scrape_configs:
+  - {job_name: self, static_configs: [{targets: ["localhost:9090"]}]}
+  - {job_name: pods, honor_labels: true, kubernetes_sd_configs: [{role: pod}], relabel_configs: [{source_labels: [__meta_kubernetes_namespace], target_label: namespace}]}
+`
+	here := Place{Discovery: "https://api/pods", Token: "secret", Authority: "/ca", Proxy: "socks5://127.0.0.1:1", Port: "20001"}
+	after, err := AdaptPrometheus([]byte(before), "", here)
+	adaptedTo(t, after, err, strings.NewReplacer("kubernetes_sd_configs: [{role: pod}]",
+		"http_sd_configs: [{url: https://api/pods, refresh_interval: 1s, authorization: {type: Bearer, credentials: secret}, tls_config: {ca_file: /ca}}]",
+		"alertmanagers: [{", "alertmanagers: [{proxy_url: 'socks5://127.0.0.1:1', ", "localhost:9090", "localhost:20001").Replace(before))
+	if _, err := AdaptPrometheus([]byte(strings.Replace(before, "role: pod", "role: node", 1)), "", here); err == nil || !strings.Contains(err.Error(), "job pods discovers node") {
 		t.Errorf("a role that is not known must be refused, got %v", err)
 	}
+}
+
+func TestAlertmanagerHasItsConfigurationButForTheWays(t *testing.T) {
+	const before = `
+route: {receiver: a}
+receivers:
+  - {name: none}
+  - {name: a, slack_configs: [{api_url_file: /etc/alertmanager/secrets/url}], webhook_configs: [{url: "http://b.c:80/", http_config: {authorization: {credentials_file: /etc/alertmanager/secrets/token}}}]}
+`
+	after, err := AdaptAlertmanager([]byte(before), "/pod/config", Place{Proxy: "socks5://127.0.0.1:1"})
+	adaptedTo(t, after, err, strings.NewReplacer("/etc/alertmanager/secrets/url", "/pod/config/secrets/url, http_config: {proxy_url: 'socks5://127.0.0.1:1'}",
+		"http_config: {auth", "http_config: {proxy_url: 'socks5://127.0.0.1:1', auth", "/etc/alertmanager/secrets/token", "/pod/config/secrets/token").Replace(before))
 }
 
 func text(t *testing.T, v any) string {
@@ -183,11 +203,13 @@ func TestOneProcessHasTheEngine(t *testing.T) {
 
 // The names of images stand in manifests of other folders, or in Flagger's chart.
 func TestImagesAreThoseOfTheManifests(t *testing.T) {
-	text, err := os.ReadFile(filepath.Join("..", "..", "..", "monitoring", "prometheus", "deployment.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !strings.Contains(string(text), "image: "+prometheusImage+"\n") {
-		t.Errorf("monitoring does not run %s", prometheusImage)
+	for name, image := range map[string]string{"prometheus": prometheusImage, "alertmanager": alertmanagerImage} {
+		text, err := os.ReadFile(filepath.Join("..", "..", "..", "monitoring", name, "deployment.yaml"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(string(text), "image: "+image+"\n") {
+			t.Errorf("monitoring does not run %s", image)
+		}
 	}
 }

@@ -9,15 +9,18 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/lab/internal/packages"
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/lab/internal/sh"
 )
 
 // The images that are not built from this repository, as the manifests name them.
 const (
-	ingressImage    = "registry.k8s.io/ingress-nginx/controller:embedded"
-	prometheusImage = "docker.io/prom/prometheus:v3.16.0"
-	flaggerImage    = "ghcr.io/fluxcd/flagger:"
+	ingressImage      = "registry.k8s.io/ingress-nginx/controller:embedded"
+	prometheusImage   = "docker.io/prom/prometheus:v3.16.0"
+	alertmanagerImage = "docker.io/prom/alertmanager:v0.35.0"
+	flaggerImage      = "ghcr.io/fluxcd/flagger:"
 )
 
 // image is what the node knows of one: the program, and what it needs beside what the manifest says, because there is
@@ -48,13 +51,21 @@ func (e *Embedded) others(programs packages.Programs) map[string]image {
 		prometheusImage: {
 			Binary: e.Program,
 			Args:   []string{"--web.listen-address=127.0.0.1:$(PORT_9090)"},
-			Env:    map[string]string{EntrypointVariable: programs.Prometheus},
+			Env:    map[string]string{PrometheusEntrypoint: programs.Prometheus},
+		},
+		alertmanagerImage: {
+			Binary: e.Program,
+			Args:   []string{"--web.listen-address=127.0.0.1:$(PORT_9093)"},
+			Env:    map[string]string{AlertmanagerEntrypoint: e.alertmanagerProgram()},
 		},
 	}
 }
 
-// EntrypointVariable makes lab the entrypoint of the Prometheus that it names, whatever its arguments are.
-const EntrypointVariable = "LAB_PROMETHEUS_ENTRYPOINT"
+// The variables that make lab the entrypoint of the server that they name, whatever its arguments are.
+const (
+	PrometheusEntrypoint   = "LAB_PROMETHEUS_ENTRYPOINT"
+	AlertmanagerEntrypoint = "LAB_ALERTMANAGER_ENTRYPOINT"
+)
 
 func (e *Embedded) writeImage(name string, i image) error {
 	text, err := json.Marshal(i)
@@ -76,12 +87,33 @@ func (e *Embedded) writeImage(name string, i image) error {
 }
 
 func (e *Embedded) flaggerProgram() string {
-	return filepath.Join(e.Cache, "bin", runtime.GOOS+"-"+runtime.GOARCH, "flagger-"+e.Flagger)
+	return filepath.Join(e.binaries(), "flagger-"+e.Flagger)
+}
+
+// binaries is the folder of what is built once.
+func (e *Embedded) binaries() string {
+	return filepath.Join(e.Cache, "bin", runtime.GOOS+"-"+runtime.GOARCH)
 }
 
 func (e *Embedded) hasFlagger(context.Context) (bool, error) {
 	_, err := os.Stat(e.flaggerProgram())
 	return err == nil, nil
+}
+
+func (e *Embedded) alertmanagerProgram() string {
+	_, version, _ := strings.Cut(alertmanagerImage, ":v")
+	return filepath.Join(e.binaries(), "alertmanager-"+version)
+}
+
+func (e *Embedded) hasAlertmanager(context.Context) (bool, error) {
+	_, err := os.Stat(e.alertmanagerProgram())
+	return err == nil, nil
+}
+
+// buildAlertmanager builds it from its module, which takes a script: not all of it is in there.
+func (e *Embedded) buildAlertmanager(ctx context.Context) error {
+	e.Say("alertmanager is compiled from its Go module, which takes a minute the first time")
+	return sh.Command(filepath.Join(e.Root, "hack", "alertmanager"), e.binaries()).Run(ctx)
 }
 
 // buildFlagger builds Flagger's own command from its module, unchanged.

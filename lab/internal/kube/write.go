@@ -2,6 +2,7 @@ package kube
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -108,12 +109,15 @@ func (c *Client) until(ctx context.Context, patience time.Duration, yes func(con
 	return err
 }
 
-// SetSecret makes a Secret with one value, or sets the value in one that is there.
+// SetSecret makes a Secret with one value, or sets the value in one that is there and leaves the others.
 func (c *Client) SetSecret(ctx context.Context, namespace, name, key, value string) error {
 	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: name}, StringData: map[string]string{key: value}}
 	_, err := c.core.CoreV1().Secrets(namespace).Create(ctx, secret, metav1.CreateOptions{})
 	if apierrors.IsAlreadyExists(err) {
-		_, err = c.core.CoreV1().Secrets(namespace).Update(ctx, secret, metav1.UpdateOptions{})
+		var patch []byte
+		if patch, err = json.Marshal(map[string]any{"stringData": secret.StringData}); err == nil {
+			_, err = c.core.CoreV1().Secrets(namespace).Patch(ctx, name, types.MergePatchType, patch, metav1.PatchOptions{})
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("set secret %s/%s: %w", namespace, name, err)

@@ -148,6 +148,7 @@ func logFiles(client *kube.Client, namespace string) map[string]func(context.Con
 		"flagger.log":             logs(FlaggerNamespace, "flagger", false),
 		"ingress-nginx.log":       logs(IngressNamespace, "ingress-nginx", false),
 		"prometheus.log":          logs(MonitoringNamespace, "prometheus", false),
+		"alertmanager.log":        logs(MonitoringNamespace, "alertmanager", false),
 		"objects.yaml":            list(namespace, "canaries.flagger.app", "deployments.apps", "replicasets.apps", "pods", "ingresses.networking.k8s.io", "services"),
 		"events.yaml":             list("", "events"),
 		"pods.yaml":               list("", "pods"),

@@ -18,7 +18,7 @@ import (
 type applied struct {
 	name, namespace string
 	text            func() ([]byte, error)
-	deployment      string // to be waited for; "" is none
+	deployments     []string // to be waited for
 }
 
 // objects are the manifests, and a digest of them.
@@ -37,8 +37,8 @@ func (a applied) objects() ([]*kube.Object, string, error) {
 
 func (s *Stack) monitoring() applied {
 	return applied{
-		name: "monitoring", namespace: MonitoringNamespace, deployment: "prometheus",
-		text: func() ([]byte, error) { return kustomize(s.path("monitoring")) },
+		name: "monitoring", namespace: MonitoringNamespace, deployments: []string{"prometheus", "alertmanager"},
+		text: func() ([]byte, error) { return kustomize(s.path("lab", "monitoring")) },
 	}
 }
 
@@ -67,7 +67,7 @@ func (s *Stack) metricTemplate() applied {
 
 func (s *Stack) ownIngress() applied {
 	return applied{
-		name: "ingress-nginx", namespace: IngressNamespace, deployment: "ingress-nginx-controller",
+		name: "ingress-nginx", namespace: IngressNamespace, deployments: []string{"ingress-nginx-controller"},
 		text: func() ([]byte, error) { return s.Engine.Ingress, nil },
 	}
 }
@@ -77,7 +77,7 @@ var manifests embed.FS
 
 // receiver takes notifications; only the lab has it.
 func (s *Stack) receiver() applied {
-	return applied{name: "receiver", namespace: SystemNamespace, deployment: "receiver", text: func() ([]byte, error) {
+	return applied{name: "receiver", namespace: SystemNamespace, deployments: []string{"receiver"}, text: func() ([]byte, error) {
 		text, err := manifests.ReadFile("receiver.yaml")
 		if err != nil {
 			return nil, fmt.Errorf("read receiver's manifest: %w", err)
@@ -102,7 +102,7 @@ func (s *Stack) applyStep(a applied) Step {
 			if err != nil {
 				return false, err
 			}
-			return stamped(ctx, client, a.namespace, a.name, sum, a.deployment)
+			return stamped(ctx, client, a.namespace, a.name, sum, a.deployments...)
 		},
 		Run: func(ctx context.Context) error {
 			objects, sum, err := a.objects()
@@ -119,7 +119,7 @@ func (s *Stack) applyStep(a applied) Step {
 			if err := client.Apply(ctx, a.namespace, objects); err != nil {
 				return err
 			}
-			return settle(ctx, client, a.namespace, a.name, sum, a.deployment)
+			return settle(ctx, client, a.namespace, a.name, sum, a.deployments...)
 		},
 	}
 }

@@ -3,10 +3,8 @@ package stack
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
 
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/lab/internal/chart"
-	"github.com/rollout-monitoring/microservice_rollout_monitoring/lab/internal/kube"
 )
 
 // release is a chart to be installed.
@@ -75,27 +73,6 @@ func (s *Stack) ours(name string, values []string) release {
 		Name: name, Namespace: SystemNamespace, Chart: folder, Values: values,
 		Sets: sets,
 	}}
-}
-
-// operatorStep makes the operator's token, once: the gatekeeper reads it at its start only.
-func (s *Stack) operatorStep() Step {
-	return Step{
-		Name: "operator's token",
-		Done: func(ctx context.Context) (bool, error) {
-			client, err := s.client()
-			if err != nil {
-				return false, err
-			}
-			token, err := client.Secret(ctx, SystemNamespace, TokensSecret, OperatorToken)
-			return token != "", err
-		},
-		Run: s.with(func(ctx context.Context, client *kube.Client) error {
-			if err := namespace(ctx, client, SystemNamespace); err != nil {
-				return err
-			}
-			return client.SetSecret(ctx, SystemNamespace, TokensSecret, OperatorToken, rand.Text())
-		}),
-	}
 }
 
 // helmStep installs or upgrades a release. What is to be installed is asked for when it is needed: images have no

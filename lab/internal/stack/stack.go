@@ -22,13 +22,6 @@ const (
 	SystemNamespace     = "rollout-system"
 )
 
-// The Secret, in the system's namespace, with the token of who may approve and reject; named in the values for the
-// gatekeeper.
-const (
-	TokensSecret  = "lab-tokens"
-	OperatorToken = "operator"
-)
-
 // The versions of public charts that are installed when no other chart is given.
 const (
 	FlaggerVersion      = "1.44.0"
@@ -84,10 +77,10 @@ func (s *Stack) Steps() []Step {
 		Step{Name: "cluster", Done: s.Engine.Made, Run: s.Engine.Make},
 		Step{Name: "images", Run: s.putImages},
 		ingress,
+		s.tokensStep(),
 		s.applyStep(s.monitoring()),
 		s.helmStep("flagger", s.flagger),
 		s.applyStep(s.metricTemplate()),
-		s.operatorStep(),
 		s.helmStep("gatekeeper", s.gatekeeper),
 		s.helmStep("loadgen", s.loadgen),
 		s.applyStep(s.receiver()),

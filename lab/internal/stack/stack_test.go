@@ -199,13 +199,21 @@ func TestUpInstallsEverythingOnce(t *testing.T) {
 	if s.AppRepository() != "registry.example/app" {
 		t.Errorf("the app's repository is %q", s.AppRepository())
 	}
-	for _, deployment := range [][2]string{{MonitoringNamespace, "prometheus"}, {SystemNamespace, "receiver"}} {
+	for _, deployment := range [][2]string{{MonitoringNamespace, "prometheus"}, {MonitoringNamespace, "alertmanager"}, {SystemNamespace, "receiver"}} {
 		if r, err := w.client.Release(t.Context(), deployment[0], deployment[1]); err != nil || !r.Ready {
 			t.Errorf("%v: %+v, %v", deployment, r, err)
 		}
 	}
 
+	tokens := secrets(t, w)
+	if tokens[0] == "" || tokens[1] == "" || tokens[1] != tokens[2] || tokens[3] == "" {
+		t.Errorf("the tokens are %q, and Alertmanager must have the gatekeeper's", tokens)
+	}
+
 	up(t, w.stack(s.Config))
+	if got := secrets(t, w); got != tokens {
+		t.Errorf("tokens have become others: %q, were %q", got, tokens)
+	}
 	if got := w.since(); len(got) > 0 {
 		t.Errorf("nothing has changed, but called\n%s", strings.Join(got, "\n"))
 	}
@@ -215,6 +223,21 @@ func TestUpInstallsEverythingOnce(t *testing.T) {
 	if got := w.since(); len(got) != 1 || !strings.Contains(got[0], " ingress-nginx ") {
 		t.Errorf("values of ingress-nginx have changed, but called %q", got)
 	}
+}
+
+// secrets are the values that tokensStep makes.
+func secrets(t *testing.T, w *world) (values [4]string) {
+	t.Helper()
+	for i, at := range [][3]string{
+		{SystemNamespace, TokensSecret, OperatorToken}, {SystemNamespace, TokensSecret, alertsToken},
+		{MonitoringNamespace, alertmanagerSecret, gatekeeperToken}, {MonitoringNamespace, alertmanagerSecret, slackURL},
+	} {
+		var err error
+		if values[i], err = w.client.Secret(t.Context(), at[0], at[1], at[2]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return values
 }
 
 func TestUpTakesOtherCharts(t *testing.T) {

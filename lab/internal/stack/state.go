@@ -76,9 +76,9 @@ func claimCRDs(ctx context.Context, client *kube.Client) error {
 	return errors.Join(errs...)
 }
 
-// settle waits for a Deployment and then leaves the stamp that tells the next run that all is done.
-func settle(ctx context.Context, client *kube.Client, namespace, step, sum, deployment string) error {
-	if deployment != "" {
+// settle waits for Deployments and then leaves the stamp that tells the next run that all is done.
+func settle(ctx context.Context, client *kube.Client, namespace, step, sum string, deployments ...string) error {
+	for _, deployment := range deployments {
 		if err := client.Available(ctx, namespace, deployment, patience); err != nil {
 			return err
 		}
@@ -87,15 +87,17 @@ func settle(ctx context.Context, client *kube.Client, namespace, step, sum, depl
 }
 
 // stamped reports whether a step was done from these very inputs and what it made still runs.
-func stamped(ctx context.Context, client *kube.Client, namespace, step, sum, deployment string) (bool, error) {
+func stamped(ctx context.Context, client *kube.Client, namespace, step, sum string, deployments ...string) (bool, error) {
 	is, err := client.Namespace(ctx, namespace)
 	if err != nil || is == nil || is.Annotations[stamp(step)] != sum {
 		return false, err
 	}
-	if deployment == "" {
-		return true, nil
+	for _, deployment := range deployments {
+		if client.Available(ctx, namespace, deployment, glance) != nil {
+			return false, ctx.Err()
+		}
 	}
-	return client.Available(ctx, namespace, deployment, glance) == nil, ctx.Err()
+	return true, nil
 }
 
 func stamp(step string) string { return "rollout.monitoring/lab-" + strings.ReplaceAll(step, " ", "-") }
