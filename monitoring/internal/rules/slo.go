@@ -29,7 +29,7 @@ func sli(s slo.Service, t times) Group {
 	zero := func(total string) string { return fmt.Sprintf("or 0 * sum(%s%s)", total, id) }
 	rules := []Rule{
 		{Record: "slo:sli_total:rate", Labels: labels(s), Expr: totalIn(s, t.slice)},
-		{Record: "slo:sli_errors:rate", Labels: labels(s), Expr: errorsIn(s, t.slice) + "\n" + zero("slo:sli_total:rate")},
+		{Record: "slo:sli_errors:rate", Labels: labels(s), Expr: errorsIn(s, t.slice) + "\nor 0 * " + totalIn(s, t.slice)},
 	}
 	for _, window := range slo.Windows(s.Period) {
 		name, in := Text(window), t.of(window)
@@ -80,11 +80,11 @@ func burn(s slo.Service, t times) Group {
 	absent := with(with(labels(s), "severity", "warning"), flat(s.Labels)...)
 	group.Rules = append(group.Rules, Rule{
 		Alert: "SLOMetricsAbsent", Labels: absent, For: 10 * time.Minute,
-		// The quick window goes on for its own length after the last sample.
 		Expr: fmt.Sprintf("absent(slo:sli_total:rate{sloth_id=%q})", s.ID()),
 		Annotations: annotations("SLOMetricsAbsent",
-			"There are no request counters of {{ $labels.namespace }}/{{ $labels.canary }}",
-			"Prometheus has had no series to compute the objective {{ $labels.sloth_id }} from for 10 minutes: while that is so, no burn of its error budget is alerted on."),
+			// absent() gives no labels to take names from.
+			fmt.Sprintf("There are no request counters of %s/%s", s.Namespace, s.Canary),
+			fmt.Sprintf("Prometheus has had no series to compute the objective %s from for 10 minutes: while that is so, no burn of its error budget is alerted on.", s.ID())),
 	})
 	return group
 }
@@ -99,8 +99,8 @@ func tierAlert(s slo.Service, tier slo.Tier, t times) Rule {
 		return fmt.Sprintf("  max without (sloth_window) (slo:sli_error:ratio_rate%s{sloth_id=%q} > (%s * %s))", window, s.ID(), factor, number(s.Budget()))
 	}
 	least := fmt.Sprintf("  slo:sli_total:rate%s{sloth_id=%q} * %s >= %s", long, s.ID(), number(t.of(tier.Long).Seconds()), number(s.Least()))
-	text := fmt.Sprintf("{{ $value | humanizePercentage }} of the requests of the last %s were bad, and more than %s %% of those of the last %s. At this rate %s %% of the error budget of %s are spent in %s.",
-		long, number(slo.Percent(tier.Factor(s.Period)*s.Budget())), short, number(slo.Percent(tier.Share)), Text(s.Period), long)
+	text := fmt.Sprintf("{{ $value | humanizePercentage }} of the requests of the last %s were bad, and more than %s %% of those of the last %s. At %s times the even rate %s %% of the error budget of %s are spent in %s.",
+		long, number(slo.Percent(tier.Factor(s.Period)*s.Budget())), short, factor, number(slo.Percent(tier.Share)), Text(s.Period), long)
 	return Rule{
 		Alert: "ErrorBudgetBurn",
 		Expr:  strings.Join([]string{"(", above(long), "  and", above(short), ")", "and on (sloth_id)", least}, "\n"),
