@@ -15,7 +15,6 @@ import (
 	"github.com/gin-gonic/gin"
 	rungroup "github.com/oklog/run"
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 	"k8s.io/client-go/rest"
 
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/count"
@@ -63,8 +62,7 @@ func (c serveCmd) Validate() error {
 func (c serveCmd) Run(ctx context.Context, s streams) error {
 	log := slog.New(slog.NewJSONHandler(s.err, &slog.HandlerOptions{Level: c.LogLevel}))
 	gin.SetMode(gin.ReleaseMode)
-	reg := prometheus.NewRegistry()
-	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	reg := process()
 
 	policies, err := c.policySet(log)
 	if err != nil {
@@ -94,7 +92,8 @@ func (c serveCmd) Run(ctx context.Context, s streams) error {
 }
 
 // lead builds everything in the order of its dependencies, and works until ctx ends or a part fails.
-func (c serveCmd) lead(ctx context.Context, d doors, log *slog.Logger, reg *prometheus.Registry, policies policy.Set, access web.Access, clusterConfig *rest.Config) error {
+func (c serveCmd) lead(ctx context.Context, d doors, log *slog.Logger, ofProcess prometheus.Gatherer, policies policy.Set, access web.Access, clusterConfig *rest.Config) error {
+	reg := prometheus.NewRegistry() // of what only a leader knows: it goes with the lead, so that no standby shows what was once true
 	memory, err := c.ledger(ctx, c.Data)
 	if err != nil {
 		return err
@@ -157,7 +156,7 @@ func (c serveCmd) lead(ctx context.Context, d doors, log *slog.Logger, reg *prom
 	}
 	hooks := flagger.New(conductor, healthy, reg, log.With("component", "flagger"))
 	people := web.New(web.Config{
-		Desk: memory, Conductor: conductor, Policies: policies, Healthy: healthy, Metrics: reg, Log: log.With("component", "web"),
+		Desk: memory, Conductor: conductor, Policies: policies, Healthy: healthy, Metrics: prometheus.Gatherers{ofProcess, reg}, Log: log.With("component", "web"),
 		Now: time.Now, AlertTime: c.AlertTime, Access: access, SecureCookies: c.SecureCookies, Slack: c.pressed(told), Stopping: ctx.Done(),
 		Rate: c.Rate, Proxies: c.TrustedProxies,
 	})

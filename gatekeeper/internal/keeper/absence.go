@@ -18,6 +18,8 @@ type rest struct {
 	// Last is the latest moment of its rollouts. The next begins after it whatever the clock says, so that the newest one
 	// is the newest one.
 	Last time.Time `json:"last,omitzero"`
+	// Drills are when its last rehearsals ended, by their results.
+	Drills map[rollout.Result]time.Time `json:"drills,omitempty"`
 }
 
 // restsMemo is where the ledger keeps them.
@@ -52,8 +54,9 @@ func (k *Keeper) rests(c rollout.Canary, ended rollout.Result, now time.Time) {
 // learn takes a Canary's rest for accounted for.
 func (k *Keeper) learn(c rollout.Canary) {
 	name := c.Key.String()
-	k.known[name] = rest{Settled: c.Settled, Stable: c.Stable, Last: k.known[name].Last}
-	k.learnt = true
+	r := k.known[name]
+	r.Settled, r.Stable = c.Settled, c.Stable
+	k.known[name], k.learnt = r, true
 	delete(k.doubts, c.Key)
 }
 
@@ -64,6 +67,17 @@ func (k *Keeper) lasted(key rollout.Key, at time.Time) {
 		r.Last = at
 		k.known[key.String()], k.learnt = r, true
 	}
+}
+
+// drilled takes in the end of a rehearsal.
+func (k *Keeper) drilled(key rollout.Key, result rollout.Result, at time.Time) {
+	r := k.known[key.String()]
+	if r.Drills == nil {
+		r.Drills = map[rollout.Result]time.Time{}
+	}
+	r.Drills[result] = at
+	k.known[key.String()], k.learnt = r, true
+	k.cfg.Metrics.drilled(key, result, at)
 }
 
 // forget drops Canaries that are gone. The caller holds mu.
@@ -169,7 +183,7 @@ func (k *Keeper) account(r *run) error {
 	now := k.cfg.Now()
 	r.rollout.Note(now, "gatekeeper", "found afterwards: it began and ended while no gatekeeper looked, so nothing was judged")
 	k.tellOf(r, r.rollout.News(rollout.Happening(r.rollout.Result), now))
-	k.cfg.Metrics.ended(r.rollout.Result)
+	k.cfg.Metrics.ended(r.rollout, now)
 	k.cfg.Log.Warn("a rollout began and ended while no gatekeeper looked", "rollout", r.rollout.ID, "result", r.rollout.Result)
 	k.runs[r.rollout.ID] = r
 	return r.close(now)

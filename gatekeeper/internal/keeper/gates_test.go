@@ -457,7 +457,7 @@ gatekeeper_requests_needed{canary="podinfo",namespace="demo"} 79
 	if err := testutil.CollectAndCompare(h.keeper, strings.NewReader(want), "gatekeeper_requests_needed"); err != nil {
 		t.Error(err)
 	}
-	if n := testutil.CollectAndCount(h.keeper); n != 12 {
-		t.Errorf("%d series, want 12", n)
+	if n := testutil.CollectAndCount(h.keeper, "gatekeeper_evidence_log", "gatekeeper_canary_error_rate"); n != 10 {
+		t.Errorf("%d series of evidence and error rates, want 10", n)
 	}
 }

@@ -22,6 +22,7 @@ type board struct {
 	rules    map[rollout.Key]policy.Rules  // of the open ones
 	others   []rollout.Rollout             // all open ones, in the order of their ids
 	ahead    map[rollout.Key]time.Duration // of the open ones
+	seen     map[rollout.Key]time.Time     // of when the counts of the open ones' canaries are
 	all      []rollout.Canary
 	clocks   clocks
 	alerts   []policy.Alert
@@ -37,12 +38,13 @@ const boardAge = 10 * time.Second
 func (k *Keeper) publish() {
 	b := &board{
 		canaries: k.canaries, open: map[rollout.Key]*rollout.Rollout{}, rules: map[rollout.Key]policy.Rules{}, budgets: maps.Clone(k.budgets), trouble: k.trouble,
-		ahead: map[rollout.Key]time.Duration{}, clocks: k.clocks,
+		ahead: map[rollout.Key]time.Duration{}, seen: map[rollout.Key]time.Time{}, clocks: k.clocks,
 	}
 	for _, id := range slices.Sorted(maps.Keys(k.runs)) {
 		if r := k.runs[id]; r.rollout.Result == "" {
 			open := r.rollout.Copy()
 			b.open[open.Canary], b.rules[open.Canary], b.ahead[open.Canary] = &open, r.rules, r.ahead
+			b.seen[open.Canary] = r.lastSeen()
 			b.others = append(b.others, open)
 		}
 	}

@@ -177,6 +177,7 @@ func New(ctx context.Context, cfg Config) (*Keeper, error) {
 		}
 		taken.rollout.Note(now.Add(taken.ahead), "gatekeeper", "gatekeeper restarted and took the rollout up again")
 		k.runs[r.ID] = taken
+		cfg.Metrics.begun(r.Canary)
 		cfg.Log.Info("rollout taken up again", "rollout", r.ID, "requests", r.Latest.Canary.Total())
 	}
 	k.startClocks(now)
@@ -261,6 +262,9 @@ func (k *Keeper) reconcile(canaries []rollout.Canary, now time.Time) []measureme
 	k.canaries = make(map[rollout.Key]rollout.Canary, len(canaries))
 	for _, c := range canaries {
 		k.canaries[c.Key] = c
+	}
+	k.cfg.Metrics.look(k.canaries, now)
+	for _, c := range canaries {
 		k.follow(c, now)
 	}
 	k.forget()
@@ -321,6 +325,7 @@ func (k *Keeper) begin(c rollout.Canary, supersedes bool, now time.Time) {
 	}
 	k.tellOf(r, r.rollout.News(rollout.HasStarted, now))
 	k.runs[r.rollout.ID] = r
+	k.cfg.Metrics.begun(c.Key)
 	k.cfg.Log.Info("rollout started", "rollout", r.rollout.ID, "image", c.Revision.Image, "policy", c.Policy)
 }
 
@@ -350,8 +355,11 @@ func (k *Keeper) end(r *run, result rollout.Result, phase rollout.Phase) {
 	now := k.cfg.Now().Add(r.ahead)
 	r.rollout.End(result, phase, now)
 	k.lasted(r.rollout.Canary, now)
+	if r.rollout.Revision.Drill {
+		k.drilled(r.rollout.Canary, result, now)
+	}
 	k.tellOf(r, r.rollout.News(rollout.Happening(result), now))
-	k.cfg.Metrics.ended(result)
+	k.cfg.Metrics.ended(r.rollout, k.cfg.Now())
 	k.cfg.Log.Info("rollout ended", "rollout", r.rollout.ID, "result", result, "why", r.rollout.Summary())
 }
 

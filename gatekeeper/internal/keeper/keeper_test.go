@@ -54,8 +54,9 @@ type house struct {
 	wall    time.Duration // by how much the wall's clock was set since the process began
 	store   *store.Store
 	keeper  *keeper.Keeper
-	told    []rollout.Happening // what people were told so far
-	good    atomic.Int64        // of the canary pod
+	metrics *prometheus.Registry // of the process
+	told    []rollout.Happening  // what people were told so far
+	good    atomic.Int64         // of the canary pod
 	bad     atomic.Int64
 	lab     func(*policy.Rules) // changes the policy of the Canary
 	change  func(*keeper.Config)
@@ -96,11 +97,12 @@ func (h *house) open() {
 	if h.lab != nil {
 		h.lab(&lab)
 	}
+	h.metrics = prometheus.NewRegistry()
 	config := keeper.Config{
 		Cluster: h.cluster, Meter: count.New(time.Second, nil), Ledger: h.store,
 		Route:    func(policy.Rules, rollout.News) []string { return []string{"pager"} },
 		Policies: map[string]policy.Rules{"lab": lab, "default": policy.Default()},
-		Metrics:  keeper.NewMetrics(prometheus.NewRegistry()),
+		Metrics:  keeper.NewMetrics(h.metrics),
 		Log:      slog.New(slog.DiscardHandler), Now: func() time.Time { return h.now }, Wall: func() time.Time { return h.now.Add(h.wall) },
 	}
 	if h.change != nil {
@@ -110,6 +112,7 @@ func (h *house) open() {
 	if err != nil {
 		h.t.Fatal(err)
 	}
+	h.metrics.MustRegister(h.keeper)
 }
 
 // verifies fails when the ledger of a house, at the end of its test, does not fit together.

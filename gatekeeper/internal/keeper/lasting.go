@@ -13,19 +13,25 @@ import (
 // quietly if it has lasted since. What comes back sooner is not told anew, so nothing that flickers tells twice. What was told
 // is kept with the rollout: a restart does not tell it again. It reports whether people are told now. The caller saves.
 func (k *Keeper) lasts(r *run, event rollout.Happening, is bool, text string, now time.Time) bool {
-	told, before := r.rollout.Told[event]
-	news := r.rollout.News(event, now)
+	was, before := r.rollout.Told[event]
+	told := was
 	switch {
-	case !is && (!before || told.Over):
+	case !is && !before:
 		return false
 	case !is:
-		told.Over = true
-	case before && (k.cfg.Repeat == 0 || now.Sub(told.At) < k.cfg.Repeat):
-		return false
-	default:
+		told.Over, told.Since = true, time.Time{}
+	case told.Since.IsZero():
+		told.Since = now
+	}
+	due := is && (!before || k.cfg.Repeat > 0 && now.Sub(told.At) >= k.cfg.Repeat)
+	if due {
+		news := r.rollout.News(event, now)
 		news.Text, news.Repeat, news.Quiet = text, told.Times, before && !told.Over
 		k.tellOf(r, news)
-		told = rollout.Telling{Times: told.Times + 1, At: now}
+		told.Times, told.At, told.Over = told.Times+1, now, false
+	}
+	if told == was {
+		return false
 	}
 	all := maps.Clone(r.rollout.Told) // copies of the rollout have the one before
 	if all == nil {
@@ -33,7 +39,7 @@ func (k *Keeper) lasts(r *run, event rollout.Happening, is bool, text string, no
 	}
 	all[event] = told
 	r.rollout.Told = all
-	return is
+	return due
 }
 
 // waits tells of a rollout that waits for a person: for an approval, or because it could not be decided for too long.

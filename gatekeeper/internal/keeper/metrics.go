@@ -9,84 +9,100 @@ import (
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/rollout"
 )
 
-// Metrics are the gatekeeper's own figures about rollouts.
+// goneTime is how long a Canary's counts stay after it was deleted: until the last of them, such as that its rollout was
+// aborted, is surely scraped.
+const goneTime = 5 * time.Minute
+
+// Metrics are the gatekeeper's own figures about rollouts. The Keeper alone writes them, under its mutex.
 type Metrics struct {
 	results  *prometheus.CounterVec
+	took     *prometheus.HistogramVec
+	drills   *prometheus.GaugeVec
 	underWay prometheus.Gauge
 	last     prometheus.Gauge
 	lag      prometheus.Gauge
 	duration prometheus.Histogram
+
+	canaries map[rollout.Key]time.Time // that have counts, and when the cluster last had them
 }
 
-// NewMetrics registers them. Every result exists at 0 from the start, so that increase() sees the first.
+// NewMetrics registers them.
 func NewMetrics(reg prometheus.Registerer) *Metrics {
-	f := promauto.With(reg)
-	m := &Metrics{
-		results:  f.NewCounterVec(prometheus.CounterOpts{Name: "gatekeeper_rollouts_total", Help: "Rollouts that ended, by result."}, []string{"result"}),
+	f, ended := promauto.With(reg), []string{"namespace", "canary", "result"}
+	return &Metrics{
+		results: f.NewCounterVec(prometheus.CounterOpts{Name: "gatekeeper_rollouts_total", Help: "Rollouts that ended since the process started, by result; drills too, and those that nobody saw."}, ended),
+		took: f.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "gatekeeper_rollout_duration_seconds", Help: "From a rollout's first canary traffic, or its start if it had none, to its end.",
+			Buckets: []float64{30, 60, 120, 300, 600, 900, 1200, 1800, 2700, 3600},
+		}, ended),
+		drills:   f.NewGaugeVec(prometheus.GaugeOpts{Name: "gatekeeper_drill_last_timestamp_seconds", Help: "Unix time at which the last rehearsal with this result ended."}, ended),
 		underWay: f.NewGauge(prometheus.GaugeOpts{Name: "gatekeeper_rollouts_under_way", Help: "Rollouts that have no result yet."}),
 		last:     f.NewGauge(prometheus.GaugeOpts{Name: "gatekeeper_last_evaluation_timestamp_seconds", Help: "Unix time of the last complete evaluation."}),
 		lag:      f.NewGauge(prometheus.GaugeOpts{Name: "gatekeeper_evaluation_lag_seconds", Help: "How much later than its rhythm the last evaluation ended; 0: in time."}),
 		duration: f.NewHistogram(prometheus.HistogramOpts{Name: "gatekeeper_evaluation_duration_seconds", Help: "Time that one evaluation of all rollouts takes."}),
+		canaries: map[rollout.Key]time.Time{},
 	}
-	for _, result := range []rollout.Result{rollout.Promoted, rollout.RolledBack, rollout.Superseded, rollout.Aborted, rollout.Stuck} {
-		m.results.WithLabelValues(string(result))
-	}
-	return m
 }
 
-func (m *Metrics) ended(result rollout.Result) { m.results.WithLabelValues(string(result)).Inc() }
+// look takes in which Canaries there are at now, and drops the figures of those that are long gone.
+func (m *Metrics) look(canaries map[rollout.Key]rollout.Canary, now time.Time) {
+	for key := range canaries {
+		m.know(key, now)
+	}
+	for key, at := range m.canaries {
+		if now.Sub(at) <= goneTime {
+			continue
+		}
+		delete(m.canaries, key)
+		of := prometheus.Labels{"namespace": key.Namespace, "canary": key.Name}
+		m.results.DeletePartialMatch(of)
+		m.took.DeletePartialMatch(of)
+		m.drills.DeletePartialMatch(of)
+	}
+}
+
+// know lets a Canary have each result at 0 from its first sight on, so that increase() sees the first.
+func (m *Metrics) know(key rollout.Key, now time.Time) {
+	if _, known := m.canaries[key]; !known {
+		for _, result := range rollout.Results() {
+			m.results.WithLabelValues(key.Namespace, key.Name, string(result))
+		}
+	}
+	m.canaries[key] = now
+}
+
+// begun lets a Canary have durations at 0 before its rollout ends. Those that never roll out have none: with 13 series for
+// each result they would be most of what is scraped.
+func (m *Metrics) begun(key rollout.Key) {
+	for _, result := range rollout.Results() {
+		m.took.WithLabelValues(key.Namespace, key.Name, string(result))
+	}
+}
+
+func (m *Metrics) ended(r rollout.Rollout, now time.Time) {
+	m.know(r.Canary, now)
+	ns, name, result := r.Canary.Namespace, r.Canary.Name, string(r.Result)
+	m.results.WithLabelValues(ns, name, result).Inc()
+	if r.Unseen {
+		return // nobody knows when it began
+	}
+	since := r.FirstTrafficAt
+	if since.IsZero() {
+		since = r.StartedAt
+	}
+	m.took.WithLabelValues(ns, name, result).Observe(r.EndedAt.Sub(since).Seconds())
+}
+
+func (m *Metrics) drilled(key rollout.Key, result rollout.Result, at time.Time) {
+	m.drills.WithLabelValues(key.Namespace, key.Name, string(result)).Set(seconds(at))
+}
 
 func (m *Metrics) observe(at time.Time, took, lag time.Duration, underWay int) {
 	m.lag.Set(max(lag, 0).Seconds())
-	m.last.Set(float64(at.UnixMilli()) / 1000)
+	m.last.Set(seconds(at))
 	m.duration.Observe(took.Seconds())
 	m.underWay.Set(float64(underWay))
 }
 
-// Collect and Describe let Prometheus see each open rollout's evidence (verdict.md §5.2), as it hangs on the board. There are
-// as many series as Canaries are under analysis.
-func (k *Keeper) Collect(out chan<- prometheus.Metric) {
-	for _, r := range k.board.Load().others {
-		a := r.Verdict.Evidence
-		if a == nil {
-			continue
-		}
-		of := func(d *prometheus.Desc, value float64, label ...string) {
-			out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, append([]string{r.Canary.Namespace, r.Canary.Name}, label...)...)
-		}
-		d := descriptions()
-		for channel, log := range map[string]float64{
-			"slo": a.LogSLO, "hard": a.LogHard, "compare": a.LogCompare, "primary": a.LogPrimary, "latency": a.LogLatency,
-			"ingress-slo": a.LogIngressSLO, "ingress-compare": a.LogIngressCompare,
-		} {
-			of(d.evidence, log, channel)
-		}
-		for bound, rate := range map[string]float64{"seen": a.Rate, "lower": a.Lower, "upper": a.Upper} {
-			of(d.rate, rate, bound)
-		}
-		of(d.allowed, a.AllowedWeight)
-		of(d.needed, a.RequestsNeeded)
-	}
-}
-
-// Describe is part of prometheus.Collector.
-func (k *Keeper) Describe(out chan<- *prometheus.Desc) {
-	d := descriptions()
-	for _, desc := range []*prometheus.Desc{d.evidence, d.rate, d.allowed, d.needed} {
-		out <- desc
-	}
-}
-
-type descs struct{ evidence, rate, allowed, needed *prometheus.Desc }
-
-func descriptions() descs {
-	of := func(name, help string, label ...string) *prometheus.Desc {
-		return prometheus.NewDesc(name, help, append([]string{"namespace", "canary"}, label...), nil)
-	}
-	return descs{
-		evidence: of("gatekeeper_evidence_log", "Evidence against the canary, or the primary, as a natural logarithm: ln 200 is 200 : 1.", "channel"),
-		rate:     of("gatekeeper_canary_error_rate", "Share of the canary's responses that are bad, 0 to 1, and its bounds.", "bound"),
-		allowed:  of("gatekeeper_allowed_weight", "Share of the traffic, 0 to 1, that the evidence supports."),
-		needed:   of("gatekeeper_requests_needed", "Canary requests without an error that the next weight still needs."),
-	}
-}
+// seconds is Unix time as Prometheus has it.
+func seconds(t time.Time) float64 { return float64(t.UnixMilli()) / 1000 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -275,6 +276,12 @@ func (k *Keeper) recall(ctx context.Context) error {
 		}
 		if err := json.Unmarshal(text, into); err != nil {
 			return fmt.Errorf("decode memo %s: %w", name, err)
+		}
+	}
+	for name, r := range k.known {
+		namespace, canary, _ := strings.Cut(name, "/")
+		for result, at := range r.Drills {
+			k.cfg.Metrics.drilled(rollout.Key{Namespace: namespace, Name: canary}, result, at)
 		}
 	}
 	return nil

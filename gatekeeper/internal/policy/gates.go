@@ -48,6 +48,25 @@ type Gate struct {
 	OpensAt time.Time `json:"opensAt"` // zero: not known
 }
 
+// Holds reports whether the gate is closed and holds at one of the stages.
+func (g Gate) Holds(stages []Stage) bool {
+	return !g.Open && slices.ContainsFunc(g.Stages, func(s Stage) bool { return slices.Contains(stages, s) })
+}
+
+// Next are the stages of what r wants to do next; none once Flagger asks for no more verdicts.
+func Next(r rollout.Rollout) []Stage {
+	switch {
+	case !r.Phase.Analysed():
+		return nil
+	case r.Phase == rollout.WaitingPromotion || r.Latest.Weight >= 100:
+		return []Stage{StagePromotion}
+	case r.Latest.Weight == 0:
+		return []Stage{StageStart, StageIncrease}
+	default:
+		return []Stage{StageIncrease}
+	}
+}
+
 // Surroundings are what the gates look at beside the rollout itself.
 type Surroundings struct {
 	Others        []rollout.Rollout   // all open ones of other Canaries

@@ -73,11 +73,13 @@ type News struct {
 	Sinks []string `json:"-"`
 }
 
-// Telling is how often people were told that something lasts, and when last. Over says that it has ended since.
+// Telling is how often people were told that something lasts, and when last. Over says that it has ended since. Since is
+// when it began to last, also where people were not told again; zero while it does not.
 type Telling struct {
 	Times int       `json:"times"`
 	At    time.Time `json:"at"`
 	Over  bool      `json:"over,omitempty"`
+	Since time.Time `json:"since,omitzero"`
 }
 
 // Key is the same each time the same news is made, so that nobody is told twice.

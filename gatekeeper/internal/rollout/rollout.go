@@ -310,6 +310,9 @@ const (
 	Stuck      Result = "stuck"
 )
 
+// Results are all of them.
+func Results() []Result { return []Result{Promoted, RolledBack, Superseded, Aborted, Stuck} }
+
 // Event is one line of a Rollout's timeline.
 type Event struct {
 	At     time.Time `json:"at"`

@@ -126,15 +126,9 @@ func ended(r rollout.Rollout) sight {
 
 // holding is the first closed gate that holds what the rollout wants to do next.
 func holding(s policy.Standing) *policy.Gate {
-	stages := []policy.Stage{policy.StageIncrease}
-	switch {
-	case s.Rollout.Phase == rollout.WaitingPromotion || s.Rollout.Latest.Weight >= 100:
-		stages = []policy.Stage{policy.StagePromotion}
-	case s.Rollout.Latest.Weight == 0:
-		stages = append(stages, policy.StageStart)
-	}
+	next := policy.Next(*s.Rollout)
 	for i, g := range s.Gates {
-		if !g.Open && slices.ContainsFunc(g.Stages, func(stage policy.Stage) bool { return slices.Contains(stages, stage) }) {
+		if g.Holds(next) {
 			return &s.Gates[i]
 		}
 	}
