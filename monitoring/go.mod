@@ -2,6 +2,9 @@ module github.com/rollout-monitoring/microservice_rollout_monitoring/monitoring
 
 go 1.26.0
 
+// Node's packages, when make pictures has fetched them, are no part of this module.
+ignore ./pictures/node_modules
+
 require (
 	github.com/alecthomas/kong v1.17.0
 	github.com/goccy/go-yaml v1.19.2
