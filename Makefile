@@ -17,7 +17,7 @@ export GOTOOLCHAIN := auto
 export PATH := $(CURDIR)/.lab/go/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: rules dashboards screenshots help toolchain lab build test acceptance mutate fuzz bench crash golden report lint charts prove demo image
+.PHONY: rules dashboards pictures screenshots help toolchain lab build test acceptance mutate fuzz bench crash golden report lint charts prove demo image
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
@@ -59,6 +59,10 @@ rules: toolchain ## write monitoring/alert_rules.yaml and the operator's objects
 	cd monitoring && go run . rules
 dashboards: toolchain ## write monitoring/grafana_dashboards from their code
 	cd monitoring && go run . dashboards
+pictures: monitoring/pictures/node_modules/.package-lock.json ## draw the dashboards from the Prometheus at PROMETHEUS=http://… into docs/pictures/dashboards (needs Node.js 20.11 and chromium)
+	node monitoring/pictures/pictures.mjs --prometheus "$(PROMETHEUS)" $(ARGS)
+monitoring/pictures/node_modules/.package-lock.json: monitoring/pictures/package-lock.json
+	cd monitoring/pictures && npm ci --ignore-scripts --no-audit --no-fund
 screenshots: lab ## take the pictures of the page in docs/screenshots anew, of real releases in the embedded engine (needs chromium)
 	mkdir -p docs/screenshots && cd lab && SCREENSHOTS=$(CURDIR)/docs/screenshots go test -count 1 -timeout 20m -run '^TestReleasesOnThePage$$' .
 lint: toolchain ## check style with the pinned linter, formatting and module files included

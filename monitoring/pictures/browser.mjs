@@ -56,8 +56,9 @@ class Studio {
     Object.assign(this, { browser, bundle });
   }
 
-  // picture draws the model and gives the PNG, 1.25 pixels of it for each of the page's, and the titles of panels without data.
-  async picture(model) {
+  // picture draws the model and gives the PNG, 1.25 pixels of it for each of the page's, and the titles of panels without data. look
+  // may look at the page before it is closed.
+  async picture(model, look = async () => {}) {
     const page = await this.browser.newPage();
     const problems = [];
     page.on('pageerror', (error) => problems.push(error.message));
@@ -69,6 +70,7 @@ class Studio {
     const empty = await page.evaluate((given) => window.draw(given), model);
     const png = await still(await page.$('#page > div'));
     const blank = await page.evaluate(blankPanels);
+    await look(page);
     await page.close();
     if (problems.length > 0) throw new Error(`the page of ${model.title}: ${problems.join('; ')}`);
     if (blank.length > 0) throw new Error(`${model.title}: nothing is drawn in ${blank.join(', ')}`);

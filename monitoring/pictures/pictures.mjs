@@ -42,7 +42,7 @@ export async function main(args) {
   });
 }
 
-async function modelOf(dashboard, chosen, asker, scrape) {
+export async function modelOf(dashboard, chosen, asker, scrape) {
   const values = await resolve(dashboard, chosen, asker);
   const panels = await Promise.all(dashboard.panels.map(async (panel) => {
     if (panel.repeat || panel.libraryPanel) throw new Error(`panel ${panel.title} is repeated or from the library: neither is known here`);
@@ -65,7 +65,7 @@ if (import.meta.filename === process.argv[1]) {
   try {
     await main(process.argv.slice(2));
   } catch (error) {
-    console.error(process.env.DEBUG ? error.stack : error.message);
+    console.error(error.message);
     process.exit(1);
   }
 }

@@ -88,7 +88,7 @@ function withTimes(values, { from, to }, { width, least, scrape }) {
   ]);
 }
 
-// annotations asks for the marks on the time axis: a mark lasts for as long as its query gives a value that is not 0.
+// annotations asks for the marks on the time axis: a mark lasts for as long as its query gives a value above 0.
 export async function annotations(dashboard, values, asker, scrape) {
   const asked = (dashboard.annotations?.list ?? []).filter(({ enable, builtIn }) => enable && !builtIn);
   const all = await Promise.all(asked.map(async (source) => {
@@ -104,12 +104,12 @@ export async function annotations(dashboard, values, asker, scrape) {
 function marks(source, { metric, values }, step) {
   const text = labelled(source.titleFormat || source.name, metric);
   if (source.useValueForTime) {
-    const times = new Set(values.map(([, value]) => Number(value)));
+    const times = new Set(values.map(([, value]) => Number(value) / 1000)); // the value is in milliseconds
     return [...times].map((time) => ({ from: time, to: time, text, color: source.iconColor }));
   }
   const found = [];
   for (const [time, value] of values) {
-    if (!(Number(value) >= 1)) continue;
+    if (!(Number(value) > 0)) continue;
     const last = found.at(-1);
     if (last && time - last.to <= step) last.to = time;
     else found.push({ from: time, to: time, text, color: source.iconColor });

@@ -1,5 +1,5 @@
 // Prometheus' answers as Grafana's data frames: a frame for each series, or one table for a query of that format.
-import { FieldType, applyFieldOverrides, createDataFrame, displayNameOverrideProcessor, fieldMatchers, identityOverrideProcessor, Registry, standardTransformers, standardTransformersRegistry, transformDataFrame } from '@grafana/data';
+import { FieldType, applyFieldOverrides, cacheFieldDisplayNames, createDataFrame, displayNameOverrideProcessor, fieldMatchers, identityOverrideProcessor, Registry, standardTransformers, standardTransformersRegistry, ThresholdsMode, transformDataFrame } from '@grafana/data';
 import { lastValueFrom } from 'rxjs';
 
 export function framesOf(answers) {
@@ -70,23 +70,26 @@ standardTransformersRegistry.setInit(() => [...new Set(Object.values(standardTra
 
 const standard = ['unit', 'min', 'max', 'decimals', 'displayName', 'noValue', 'thresholds', 'mappings', 'color', 'links', 'description', 'filterable', 'fieldMinMax'];
 
-// configured gives every field its unit, thresholds, names and colours: the panel's defaults and overrides. own are the panel type's own
-// defaults.
-export function configured(panel, frames, theme, own) {
+// configured gives every field its unit, thresholds, names and colours: the panel's defaults and overrides. color and custom are the panel
+// type's own defaults.
+export function configured(panel, frames, theme, { color, custom: own }) {
   const { defaults = {}, overrides = [] } = panel.fieldConfig ?? {};
   const custom = { ...own, ...defaults.custom };
+  const thresholds = { mode: ThresholdsMode.Absolute, steps: [{ value: -Infinity, color: 'green' }, { value: 80, color: 'red' }] };
   const changed = overrides.flatMap(({ matcher, properties }) => {
     fieldMatchers.get(matcher.id);
     return properties.map(({ id }) => id);
   });
-  return applyFieldOverrides({
+  const named = applyFieldOverrides({
     data: frames,
-    fieldConfig: { defaults: { ...defaults, custom }, overrides },
+    fieldConfig: { defaults: { thresholds, ...defaults, color: defaults.color ?? { mode: color }, custom }, overrides },
     fieldConfigRegistry: registryOf([...Object.keys(custom).map((name) => `custom.${name}`), ...changed]),
     replaceVariables: verbatim,
     theme,
     timeZone: 'utc',
   });
+  cacheFieldDisplayNames(named);
+  return named;
 }
 
 function registryOf(more) {
@@ -100,6 +103,12 @@ function registryOf(more) {
     process: id === 'displayName' ? displayNameOverrideProcessor : identityOverrideProcessor,
     shouldApply: () => true,
   })));
+}
+
+// plottable leaves out values that no line can go through.
+export function plottable(frames) {
+  const finite = (field) => (field.type === FieldType.number ? { ...field, values: field.values.map((value) => (Number.isFinite(value) ? value : null)) } : field);
+  return frames.map((frame) => ({ ...frame, fields: frame.fields.map(finite) }));
 }
 
 // verbatim stands where Grafana fills in variables of a value: they are filled in before, and what is left is not known here.

@@ -27,7 +27,7 @@ async function prepare({ panel, answers }, model) {
   const type = panels[panel.type];
   if (!type) throw new Error(`panel ${panel.title} is of type ${panel.type}, which is not known here`);
   try {
-    const frames = configured(panel, await transformed(panel, framesOf(answers)), theme, type.own);
+    const frames = configured(panel, await transformed(panel, framesOf(answers)), theme, type);
     const exemplars = answers.flatMap((answer) => answer.exemplars).flatMap((series) => series.exemplars)
       .map(({ timestamp, value }) => ({ time: Number(timestamp), value: Number(value) }));
     return { panel, frames, exemplars, Draw: type.Draw, empty: frames.every(({ length }) => length === 0) };

@@ -3,25 +3,29 @@ import { FieldType, fieldMatchers, FieldMatcherID, getDisplayValueAlignmentFacto
 import { AxisPlacement, ScaleDirection, ScaleOrientation } from '@grafana/schema';
 import { BarGauge, BigValue, GraphNG, TimeSeries, UPlotConfigBuilder, VizLayout, VizLegend, VizRepeater } from '@grafana/ui';
 import { TableNG } from '@grafana/ui/unstable';
-import { verbatim } from './frames.js';
+import { useMemo } from 'react';
+import { plottable, verbatim } from './frames.js';
 import { Marks } from './marks.jsx';
 
+// color and custom are what Grafana takes where a panel of the type does not say.
 export const panels = {
   timeseries: {
-    own: { drawStyle: 'line', lineInterpolation: 'linear', lineWidth: 1, fillOpacity: 0, gradientMode: 'none', pointSize: 5, showPoints: 'auto', spanNulls: false, axisPlacement: 'auto', barAlignment: 0 },
     Draw: Lines,
+    color: 'palette-classic',
+    custom: { drawStyle: 'line', lineInterpolation: 'linear', lineWidth: 1, fillOpacity: 0, gradientMode: 'none', pointSize: 5, showPoints: 'auto', spanNulls: false, axisPlacement: 'auto', barAlignment: 0 },
   },
-  stat: { own: {}, Draw: Stat },
-  bargauge: { own: {}, Draw: Bars },
-  'state-timeline': { own: { fillOpacity: 70, lineWidth: 0 }, Draw: States },
-  table: { own: {}, Draw: Table },
+  stat: { Draw: Stat, color: 'thresholds', custom: {} },
+  bargauge: { Draw: Bars, color: 'thresholds', custom: {} },
+  'state-timeline': { Draw: States, color: 'continuous-GrYlRd', custom: { fillOpacity: 70 } },
+  table: { Draw: Table, color: 'thresholds', custom: {} },
 };
 
 const noLegend = { showLegend: false, displayMode: 'list', placement: 'bottom', calcs: [] };
 
 function Lines({ panel, frames, marks, exemplars, theme, range, width, height }) {
+  const lines = useMemo(() => plottable(frames), [frames]);
   return (
-    <TimeSeries frames={frames} legend={panel.options?.legend ?? noLegend} timeRange={range} timeZone="utc" theme={theme} width={width} height={height}>
+    <TimeSeries frames={lines} legend={panel.options?.legend ?? noLegend} timeRange={range} timeZone="utc" theme={theme} width={width} height={height}>
       {(config) => <Marks config={config} marks={marks} exemplars={exemplars} theme={theme} />}
     </TimeSeries>
   );
