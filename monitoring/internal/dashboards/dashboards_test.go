@@ -133,6 +133,12 @@ func panelProblems(p dashboard.Panel) []string {
 	if p.GridPos.W == 0 || p.GridPos.H == 0 || p.GridPos.X+p.GridPos.W > 24 {
 		complain("has no place in the 24 columns")
 	}
+	for _, o := range p.FieldConfig.Overrides {
+		// Without slashes Grafana takes the text for the whole name.
+		if text, ok := o.Matcher.Options.(string); o.Matcher.Id == "byRegexp" && (!ok || !strings.HasPrefix(text, "/") || !strings.HasSuffix(text, "/")) {
+			complain(fmt.Sprintf("has the pattern %v, which matches whole names only", o.Matcher.Options))
+		}
+	}
 	refs := map[string]bool{}
 	for _, target := range p.Targets {
 		query, ok := target.(*prometheus.Dataquery)
@@ -189,16 +195,20 @@ func variableProblems(d dashboard.Dashboard) []string {
 func TestBrokenDashboardsAreFound(t *testing.T) {
 	first := func(d *dashboard.Dashboard) *dashboard.Panel { return d.Panels[0].Panel }
 	for name, spoil := range map[string]func(d *dashboard.Dashboard){
-		"an absolute id":             func(d *dashboard.Dashboard) { d.Id = cog.ToPtr[int64](3) },
-		"another's uid":              func(d *dashboard.Dashboard) { d.Uid = cog.ToPtr("abc") },
-		"no links":                   func(d *dashboard.Dashboard) { d.Links = nil },
-		"an id twice":                func(d *dashboard.Dashboard) { *first(d).Id = *d.Panels[1].Panel.Id },
-		"panels on one another":      func(d *dashboard.Dashboard) { *first(d).GridPos = *d.Panels[1].Panel.GridPos },
-		"a panel off the grid":       func(d *dashboard.Dashboard) { first(d).GridPos.X = 20 },
-		"a data source by name":      func(d *dashboard.Dashboard) { first(d).Datasource.Uid = cog.ToPtr("prometheus") },
-		"no unit":                    func(d *dashboard.Dashboard) { first(d).FieldConfig.Defaults.Unit = nil },
-		"no words for no data":       func(d *dashboard.Dashboard) { first(d).FieldConfig.Defaults.NoValue = nil },
-		"no description":             func(d *dashboard.Dashboard) { first(d).Description = nil },
+		"an absolute id":        func(d *dashboard.Dashboard) { d.Id = cog.ToPtr[int64](3) },
+		"another's uid":         func(d *dashboard.Dashboard) { d.Uid = cog.ToPtr("abc") },
+		"no links":              func(d *dashboard.Dashboard) { d.Links = nil },
+		"an id twice":           func(d *dashboard.Dashboard) { *first(d).Id = *d.Panels[1].Panel.Id },
+		"panels on one another": func(d *dashboard.Dashboard) { *first(d).GridPos = *d.Panels[1].Panel.GridPos },
+		"a panel off the grid":  func(d *dashboard.Dashboard) { first(d).GridPos.X = 20 },
+		"a data source by name": func(d *dashboard.Dashboard) { first(d).Datasource.Uid = cog.ToPtr("prometheus") },
+		"no unit":               func(d *dashboard.Dashboard) { first(d).FieldConfig.Defaults.Unit = nil },
+		"no words for no data":  func(d *dashboard.Dashboard) { first(d).FieldConfig.Defaults.NoValue = nil },
+		"no description":        func(d *dashboard.Dashboard) { first(d).Description = nil },
+		"a pattern without slashes": func(d *dashboard.Dashboard) {
+			errorRate := d.Panels[4].Panel
+			errorRate.FieldConfig.Overrides[0].Matcher.Options = "^canary"
+		},
 		"no query":                   func(d *dashboard.Dashboard) { first(d).Targets = nil },
 		"a variable that is not":     func(d *dashboard.Dashboard) { first(d).Targets[0].(*prometheus.Dataquery).Expr = "up{job=\"$job\"}" },
 		"a variable nobody uses":     func(d *dashboard.Dashboard) { d.Templating.List[1].Name = "space" },

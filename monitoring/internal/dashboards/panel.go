@@ -85,6 +85,7 @@ func figure(a about, queries ...*prometheus.DataqueryBuilder) *stat.PanelBuilder
 	return with(stat.NewPanelBuilder(), a, queries...).
 		GraphMode(common.BigValueGraphModeNone).
 		ColorMode(common.BigValueColorModeValue).
+		Orientation(common.VizOrientationAuto).
 		ReduceOptions(last())
 }
 
@@ -155,7 +156,7 @@ func fixed(colour string) []dashboard.DynamicConfigValue {
 
 // versions gives canary and primary their colours, in every panel the same.
 func versions(p *timeseries.PanelBuilder) *timeseries.PanelBuilder {
-	return p.OverrideByRegexp("^canary", fixed(orange)).OverrideByRegexp("^primary", fixed(blue))
+	return p.OverrideByRegexp("/^canary/", fixed(orange)).OverrideByRegexp("/^primary/", fixed(blue))
 }
 
 // mark is an annotation: a line across the panels at each moment, or a band along each stretch, that the query has values for.

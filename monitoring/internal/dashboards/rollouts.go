@@ -6,6 +6,7 @@ import (
 	"github.com/grafana/grafana-foundation-sdk/go/bargauge"
 	"github.com/grafana/grafana-foundation-sdk/go/common"
 	"github.com/grafana/grafana-foundation-sdk/go/dashboard"
+	"github.com/grafana/grafana-foundation-sdk/go/prometheus"
 	"github.com/grafana/grafana-foundation-sdk/go/stat"
 	"github.com/grafana/grafana-foundation-sdk/go/statetimeline"
 	"github.com/grafana/grafana-foundation-sdk/go/timeseries"
@@ -61,8 +62,10 @@ func underWay() *stat.PanelBuilder {
 	return figure(about{
 		id: 1, title: "Under way", w: 8, h: 4, unit: units.NoUnit, empty: "no rollout",
 		says: "The version that is being rolled out, and the one it replaces. The page of the gatekeeper has the whole story.",
-	}, now(`max by (version, stable) (gatekeeper_rollout_info{`+ofCanary+`})`, "{{version}} over {{stable}}")).
-		TextMode(common.BigValueTextModeName).
+	}, now(`max by (version) (gatekeeper_rollout_info{`+ofCanary+`})`, "version").Format(prometheus.PromQueryFormatTable),
+		now(`max by (stable) (gatekeeper_rollout_info{`+ofCanary+`})`, "in place of").Format(prometheus.PromQueryFormatTable)).
+		ReduceOptions(last().Fields("/^(version|stable)$/")).
+		TextMode(common.BigValueTextModeValueAndName).
 		ColorScheme(dashboard.NewFieldColorBuilder().Mode(dashboard.FieldColorModeIdFixed).FixedColor(orange))
 }
 

@@ -61,10 +61,10 @@ func answers() *timeseries.PanelBuilder {
 	}, over(`sum by (status) (rate(nginx_ingress_controller_requests{namespace="$namespace",ingress="$canary"}[$__rate_interval]))`, "{{status}}")).
 		Stacking(common.NewStackingConfigBuilder().Mode(common.StackingModeNormal).Group("A")).
 		FillOpacity(30).
-		OverrideByRegexp("^2", fixed(blue)).
-		OverrideByRegexp("^3", fixed(sky)).
-		OverrideByRegexp("^4", fixed(orange)).
-		OverrideByRegexp("^5", fixed(vermilion))
+		OverrideByRegexp("/^2/", fixed(blue)).
+		OverrideByRegexp("/^3/", fixed(sky)).
+		OverrideByRegexp("/^4/", fixed(orange)).
+		OverrideByRegexp("/^5/", fixed(vermilion))
 }
 
 // latency draws the exemplars of the highest quantile: the traces of the slowest are those that are wanted.
@@ -80,8 +80,8 @@ func latency() *timeseries.PanelBuilder {
 		says: "Half, 95 % and 99 % of the requests took no longer than this. A diamond is one request: its link leads to the trace.",
 	}, quantile("0.99", "p99").Exemplar(true), quantile("0.95", "p95"), quantile("0.5", "p50"))).
 		FillOpacity(0).
-		OverrideByRegexp("p95$", dash(10, 5)).
-		OverrideByRegexp("p50$", dash(2, 6))
+		OverrideByRegexp("/p95$/", dash(10, 5)).
+		OverrideByRegexp("/p50$/", dash(2, 6))
 }
 
 func running() *table.PanelBuilder {
@@ -89,6 +89,7 @@ func running() *table.PanelBuilder {
 		id: 5, title: "What runs", x: 12, y: 8, w: 12, h: 9, unit: units.NoUnit, empty: "no pod is scraped",
 		says: "Each pod with the version, deploy id and commit it says of itself. Two versions of one app are a rollout under way, or one that got stuck.",
 	}, now(`max by (app, pod, version, revision, commit) (deployment_version{`+ofPods+`})`, "").Format(prometheus.PromQueryFormatTable)).
+		MinWidth(80). // or its columns do not fit beside each other on a small screen
 		Footer(common.NewTableFooterOptionsBuilder().Reducer([]string{})).
 		WithTransformation(dashboard.DataTransformerConfig{Id: "organize", Options: map[string]any{
 			"excludeByName": map[string]bool{"Time": true, "Value": true},
@@ -117,9 +118,9 @@ func load() *timeseries.PanelBuilder {
 		OverrideByName("wanted", append(fixed(grey), dashboard.DynamicConfigValue{
 			Id: "custom.lineStyle", Value: map[string]any{"fill": "dash", "dash": []int{10, 10}},
 		})).
-		OverrideByRegexp("^2", fixed(blue)).
-		OverrideByRegexp("^[05]", fixed(vermilion)).
-		OverrideByRegexp("^4", fixed(orange))
+		OverrideByRegexp("/^2/", fixed(blue)).
+		OverrideByRegexp("/^[05]/", fixed(vermilion)).
+		OverrideByRegexp("/^4/", fixed(orange))
 }
 
 func faults() *timeseries.PanelBuilder {
