@@ -1,4 +1,5 @@
-// The pictures are drawn from answers that a real Prometheus gave, recorded in testdata/answers.json by request and query.
+// The pictures are drawn from answers that a real Prometheus gave, recorded in testdata/answers.json by request and query. Only the
+// exemplar there is made up.
 import assert from 'node:assert/strict';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { createServer } from 'node:http';
@@ -44,7 +45,7 @@ function changed(id, change) {
 
 const model = (dashboard) => modelOf(dashboard, {}, new Asker(url, from, to), '5s');
 
-// What can not be drawn fails.
+// broken is what can not be drawn, and what then must be said.
 const broken = [
   ['a panel type that is not known', changed(2, (panel) => { panel.type = 'piechart'; }), /Requests is of type piechart/],
   ['a transformation that is not known', changed(6, (panel) => { panel.transformations[0].id = 'magic'; }), /Versions: transformation magic/],
@@ -54,8 +55,8 @@ const broken = [
 ];
 
 test('in a browser', { skip: missing }, (t) => withStudio(program, async (studio) => {
-  let texts, painted, drawn;
-  drawn = await studio.picture(await model(everyType), async (page) => {
+  let texts, painted;
+  const drawn = await studio.picture(await model(everyType), async (page) => {
     texts = await page.$$eval('[data-panel]', (panels) => Object.fromEntries(panels.map((panel) => [panel.dataset.panel, panel.innerText.replace(/\s+/g, ' ')])));
     painted = await page.$$eval('[data-panel]', colours);
   });

@@ -1,7 +1,7 @@
 // One dashboard as a page: its title, its variables, and its panels where the dashboard puts them.
 import '@fontsource/inter/latin-400.css';
 import '@fontsource/inter/latin-500.css';
-import { createTheme, dateTime, dateTimeFormat, ThemeContext } from '@grafana/data';
+import { createTheme, dateTime, dateTimeFormat, FieldType, ThemeContext } from '@grafana/data';
 import { GlobalStyles, PanelChrome } from '@grafana/ui';
 import { createRoot } from 'react-dom/client';
 import { configured, framesOf, transformed } from './frames.js';
@@ -14,12 +14,13 @@ const gap = 8;
 // draw fills the page with the dashboard, and gives the titles of panels that have no data. What can not be drawn throws.
 window.draw = async (model) => {
   const prepared = await Promise.all(model.panels.map((panel) => prepare(panel, model)));
-  await document.fonts.load('14px Inter');
+  // Sizes of texts are measured with these fonts before anything is shown in them.
+  await Promise.all(['400 14px Inter', '500 14px Inter'].map((font) => document.fonts.load(font)));
   await new Promise((resolve, reject) => {
     const root = createRoot(document.getElementById('page'), { onUncaughtError: reject });
     root.render(<ThemeContext.Provider value={theme}><GlobalStyles /><Dashboard model={model} prepared={prepared} onDrawn={resolve} /></ThemeContext.Provider>);
   });
-  return prepared.filter(({ empty }) => empty).map(({ panel }) => panel.title);
+  return prepared.filter(({ mute }) => mute).map(({ panel }) => panel.title);
 };
 
 async function prepare({ panel, answers }, model) {
@@ -30,10 +31,16 @@ async function prepare({ panel, answers }, model) {
     const frames = configured(panel, await transformed(panel, framesOf(answers)), theme, type);
     const exemplars = answers.flatMap((answer) => answer.exemplars).flatMap((series) => series.exemplars)
       .map(({ timestamp, value }) => ({ time: Number(timestamp), value: Number(value) }));
-    return { panel, frames, exemplars, Draw: type.Draw, empty: frames.every(({ length }) => length === 0) };
+    return { panel, frames, exemplars, Draw: type.Draw, empty: !frames.some(({ length }) => length > 0), mute: !frames.some(speaks) };
   } catch (cause) {
     throw new Error(`panel ${panel.title}: ${cause.message}`, { cause });
   }
+}
+
+// speaks says whether there is anything to see in a frame: a frame with numbers needs one that is no NaN.
+function speaks({ length, fields }) {
+  const numbers = fields.filter(({ type }) => type === FieldType.number);
+  return length > 0 && (numbers.length === 0 || numbers.some(({ values }) => values.some((value) => value !== null && !Number.isNaN(value))));
 }
 
 function Dashboard({ model, prepared, onDrawn }) {
