@@ -128,3 +128,24 @@ func TestHelpAndVersion(t *testing.T) {
 		}
 	}
 }
+
+func TestViewsAreForPeopleAndWhereImagesCanBePulled(t *testing.T) {
+	yes, no := true, false
+	for _, c := range []struct {
+		command, engine string
+		asked           *bool
+		want            bool
+	}{
+		{"up", "kind", nil, true},
+		{"demo", "kind", nil, true},
+		{"demo", "kind", &no, false},
+		{"prove", "kind", &yes, false}, // nobody looks, and the proof wants the spans itself
+		{"up", "existing", nil, false},
+		{"up", "existing", &yes, true},
+		{"up", "embedded", &yes, false},
+	} {
+		if got := (&cli{Views: c.asked}).views(c.command, c.engine); got != c.want {
+			t.Errorf("%+v: views are %v", c, got)
+		}
+	}
+}

@@ -49,6 +49,8 @@ type cli struct {
 	GatekeeperValues   []string `env:"LAB_GATEKEEPER_VALUES" help:"More values for the gatekeeper's chart; may be repeated, the last file wins."`
 	GatekeeperVolume   string   `env:"LAB_GATEKEEPER_VOLUME" help:"Folder of the node for the gatekeeper's memory, owned by user 65532, for a cluster without storage classes."`
 
+	Views *bool `negatable:"" env:"LAB_VIEWS" help:"For up and demo: also bring up Grafana with the dashboards, and Jaeger, where traces then go. Their images come from public registries. Without it: with kind yes, with existing no; never with embedded."`
+
 	Up      struct{} `cmd:"" help:"Bring everything up; what is up stays. With embedded until Ctrl-C."`
 	Demo    demoCmd  `cmd:"" help:"Bring everything up and watch a good and a bad release."`
 	Prove   proveCmd `cmd:"" help:"Bring everything up and prove each scenario on it."`
@@ -213,8 +215,12 @@ func (c *cli) lab(ctx context.Context, command string, progress *stack.Progress,
 		l.scenarios = append(l.scenarios, s)
 	}
 	versions, base, traces := drill.Versions(l.scenarios), "", ""
-	if command == "prove" {
+	views := c.views(command, engine.Name)
+	switch {
+	case command == "prove":
 		traces = stack.ReceiverURL
+	case views:
+		traces = stack.CollectorURL
 	}
 	if command == "bench detect" {
 		versions, base = []string{detectVersion}, filepath.Join(root, "lab", "values", "detect.yaml")
@@ -223,9 +229,21 @@ func (c *cli) lab(ctx context.Context, command string, progress *stack.Progress,
 		Root: root, Engine: engine, Version: version, AppVersions: versions, GatekeeperBase: base,
 		FlaggerChart: c.FlaggerChart, IngressChart: c.IngressNginxChart,
 		FlaggerValues: c.FlaggerValues, IngressValues: c.IngressNginxValues,
-		GatekeeperValues: c.GatekeeperValues, GatekeeperVolume: c.GatekeeperVolume, Traces: traces,
+		GatekeeperValues: c.GatekeeperValues, GatekeeperVolume: c.GatekeeperVolume, Views: views, Traces: traces,
 	})
 	return l, nil
+}
+
+// views reports whether a person is to have Grafana and Jaeger.
+func (c *cli) views(command, engine string) bool {
+	switch {
+	case command != "up" && command != "demo" || engine == "embedded":
+		return false
+	case c.Views != nil:
+		return *c.Views
+	default:
+		return engine == "kind"
+	}
 }
 
 func (l *lab) engine(ctx context.Context, root string) (cluster.Engine, error) {
@@ -320,11 +338,17 @@ func (l *lab) further() string {
 		config = "your kubeconfig"
 	}
 	const service = "/api/v1/namespaces/" + stack.SystemNamespace + "/services/gatekeeper:people/proxy"
-	return fmt.Sprintf(`  users:       curl -H 'Host: %s' http://127.0.0.1:%d/
+	text := fmt.Sprintf(`  users:       curl -H 'Host: %s' http://127.0.0.1:%d/
   cluster:     export KUBECONFIG=%s; kubectl get canaries,deployments,pods -n %s
   gatekeeper:  kubectl get --raw '%s/api/v1/rollouts'
   report:      kubectl get --raw '%s/deployment_report.md'
 `, host, l.Port, config, namespace, service, service)
+	if l.stack.Views {
+		text += fmt.Sprintf(`  dashboards:  kubectl -n %[1]s port-forward svc/grafana 3000, then http://127.0.0.1:3000
+  traces:      kubectl -n %[1]s port-forward svc/jaeger 16686, then http://127.0.0.1:16686
+`, stack.MonitoringNamespace)
+	}
+	return text
 }
 
 // drill brings everything up and returns what runs scenarios on it.

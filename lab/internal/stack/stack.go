@@ -46,6 +46,7 @@ type Config struct {
 	GatekeeperBase   string // in the place of the lab's own values for it; "" is those
 	GatekeeperValues []string
 	GatekeeperVolume string // folder of the node for the gatekeeper's memory; "" is a claim
+	Views            bool   // also Grafana, Jaeger and a collector
 	Traces           string // OTLP endpoint for the spans of gatekeeper and loadgen; "" is none
 }
 
@@ -72,13 +73,19 @@ func (s *Stack) Steps() []Step {
 	if s.Engine.Ingress != nil {
 		ingress = s.applyStep(s.ownIngress())
 	}
-	return append(
+	steps = append(
 		steps,
 		Step{Name: "cluster", Done: s.Engine.Made, Run: s.Engine.Make},
 		Step{Name: "images", Run: s.putImages},
 		ingress,
 		s.tokensStep(),
 		s.applyStep(s.monitoring()),
+	)
+	if s.Views {
+		steps = append(steps, s.applyStep(s.views()))
+	}
+	return append(
+		steps,
 		s.helmStep("flagger", s.flagger),
 		s.applyStep(s.metricTemplate()),
 		s.helmStep("gatekeeper", s.gatekeeper),

@@ -240,6 +240,19 @@ func secrets(t *testing.T, w *world) (values [4]string) {
 	return values
 }
 
+func TestViewsAreInstalledWhenAskedFor(t *testing.T) {
+	for _, views := range []bool{false, true} {
+		w := newWorld(t)
+		up(t, w.stack(Config{Views: views}))
+		for _, name := range []string{"grafana", "jaeger", "otel-collector"} {
+			r, err := w.client.Release(t.Context(), MonitoringNamespace, name)
+			if ready := err == nil && r.Ready; ready != views {
+				t.Errorf("asked for: %v, but %s is %+v, %v", views, name, r, err)
+			}
+		}
+	}
+}
+
 func TestUpTakesOtherCharts(t *testing.T) {
 	w, dir := newWorld(t), t.TempDir()
 	for _, chart := range []string{"flagger.tgz", "nginx.tgz"} {
