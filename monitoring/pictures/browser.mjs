@@ -8,7 +8,7 @@ import { build } from 'esbuild';
 import { launch } from 'puppeteer-core';
 
 const here = fileURLToPath(new URL('.', import.meta.url));
-const origin = 'http://pictures.invalid/';
+const origin = 'http://pictures.invalid/'; // resolves nowhere: every request is answered here
 const icons = join(here, 'node_modules/@grafana/ui/dist/public/');
 
 // chromium is the browser's program: the given one, else the first that this machine has.
@@ -35,6 +35,7 @@ export async function withStudio(program, work) {
   }
 }
 
+// bundled is page/ as one script and one style sheet. Grafana's components bring an editor and maps along: their fonts are left out.
 async function bundled() {
   const { outputFiles } = await build({
     absWorkingDir: here,
@@ -68,11 +69,12 @@ class Studio {
     await page.setViewport({ width: model.width, height: 800, deviceScaleFactor: 1.25 });
     await page.goto(origin);
     const empty = await page.evaluate((given) => window.draw(given), model);
-    const png = await still(await page.$('#page > div'));
+    const drawn = await page.$('#page > div');
+    const png = drawn && await still(drawn); // nothing is left of a page that failed
+    if (problems.length > 0) throw new Error(`the page of ${model.title}: ${problems.join('; ')}`);
     const blank = await page.evaluate(blankPanels);
     await look(page);
     await page.close();
-    if (problems.length > 0) throw new Error(`the page of ${model.title}: ${problems.join('; ')}`);
     if (blank.length > 0) throw new Error(`${model.title}: nothing is drawn in ${blank.join(', ')}`);
     return { png, empty };
   }
@@ -89,6 +91,7 @@ async function still(element) {
   throw new Error('the page does not come to rest');
 }
 
+// respond serves the page from memory: nothing is asked of any network. Grafana's icons are files of its package.
 async function respond(request, { script, style }) {
   const path = new URL(request.url()).pathname;
   const icon = /^\/public\/build\/(img\/icons\/[\w/-]+\.svg)$/.exec(path);

@@ -10,8 +10,9 @@ import { fill, resolve } from './variables.mjs';
 const usage = `usage: node pictures.mjs --prometheus URL [--from TIME] [--to TIME] [--var NAME=VALUE]… [--dashboards FOLDER] [--out FOLDER]
   TIME is in Unix seconds; without them the picture is of the last hour. --scrape is the data source's scrape interval.`;
 
-const width = 1280; // pixels of the page
+const width = 1280; // pixels of the page, those of a small screen: what fits there fits anywhere
 
+// main draws every dashboard of the folder, or fails at the first that can not be drawn.
 export async function main(args) {
   const { values: given } = parseArgs({
     args,
@@ -42,6 +43,7 @@ export async function main(args) {
   });
 }
 
+// modelOf is all that the page needs to know of a dashboard: its panels with Prometheus' answers, its variables and its marks.
 export async function modelOf(dashboard, chosen, asker, scrape) {
   const values = await resolve(dashboard, chosen, asker);
   const panels = await Promise.all(dashboard.panels.map(async (panel) => {

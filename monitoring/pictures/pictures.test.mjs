@@ -51,6 +51,7 @@ const broken = [
   ['a transformation that is not known', changed(6, (panel) => { panel.transformations[0].id = 'magic'; }), /Versions: transformation magic/],
   ['a field option that is not known', changed(2, (panel) => { panel.fieldConfig.overrides[0].properties[0].id = 'colour'; }), /Requests: field options colour/],
   ['a matcher that is not known', changed(2, (panel) => { panel.fieldConfig.overrides[0].matcher.id = 'byMagic'; }), /Requests: .*byMagic/],
+  ['a table of two frames', changed(6, (panel) => { panel.targets.push({ ...panel.targets[0], refId: 'B' }); }), /a table of 2 frames/],
   ['a stat that shows nothing where there is no data', changed(7, (panel) => { panel.type = 'stat'; panel.options.textMode = 'name'; }), /nothing is drawn in Nothing/],
 ];
 

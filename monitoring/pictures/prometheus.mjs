@@ -51,6 +51,7 @@ export async function answers(panel, width, values, asker, scrape) {
   }));
 }
 
+// answer asks for one target: over the range, or at its end, or both, and for exemplars where they are wanted.
 async function answer(panel, target, width, values, asker, scrape) {
   const kind = target.datasource?.type ?? panel.datasource?.type;
   if (kind !== 'prometheus') throw new Error(`its data source is of type ${kind}, not prometheus`);
@@ -101,6 +102,7 @@ export async function annotations(dashboard, values, asker, scrape) {
   return all.flat();
 }
 
+// marks joins samples that are no more than a step apart into one mark.
 function marks(source, { metric, values }, step) {
   const text = labelled(source.titleFormat || source.name, metric);
   if (source.useValueForTime) {

@@ -14,6 +14,7 @@ export function fill(text, values) {
   });
 }
 
+// written escapes a value for where it stands: between quotes, or in a regular expression if the variable may have many values.
 function written({ values, many }, format) {
   if (format === 'raw' || format === 'text') return values.join(',');
   if (format && format !== 'regex') throw new Error(`variables in the format ${format} are not known here`);
@@ -53,6 +54,7 @@ async function optionsOf(variable, values, ask) {
   }
 }
 
+// labelValues are what a label has in the time range; the variable's pattern chooses among them, or takes a part.
 async function labelValues(variable, query, ask) {
   const call = /^label_values\((?:(?<selector>.+),)?\s*(?<label>\w+)\s*\)$/.exec(query.trim());
   if (!call) throw new Error(`variable ${variable.name}: only label_values(…) is known here, not ${query}`);

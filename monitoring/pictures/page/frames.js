@@ -2,6 +2,7 @@
 import { FieldType, applyFieldOverrides, cacheFieldDisplayNames, createDataFrame, displayNameOverrideProcessor, fieldMatchers, identityOverrideProcessor, Registry, standardTransformers, standardTransformersRegistry, ThresholdsMode, transformDataFrame } from '@grafana/data';
 import { lastValueFrom } from 'rxjs';
 
+// framesOf are the frames of all of a panel's answers.
 export function framesOf(answers) {
   const tables = answers.filter(({ table }) => table).length;
   return answers.flatMap((answer) => (answer.table ? [tableOf(answer, tables)] : seriesOf(answer)));
@@ -23,6 +24,7 @@ function seriesOf(answer) {
   });
 }
 
+// A column for each label. The value's column is named by its query where there are several, as Grafana does.
 function tableOf(answer, tables) {
   const rows = [
     ...(answer.matrix ?? []).flatMap(({ metric, values }) => values.map((value) => ({ metric, value }))),
@@ -40,6 +42,7 @@ function tableOf(answer, tables) {
   });
 }
 
+// nameOf is the legend of a series: undefined leaves it to Grafana's rules.
 function nameOf({ legend, query }, metric) {
   if (legend === '__auto') return undefined;
   if (legend) return legend.replace(/\{\{\s*(.+?)\s*\}\}/g, (_, label) => metric[label] ?? '');
@@ -92,6 +95,7 @@ export function configured(panel, frames, theme, { color, custom: own }) {
   return named;
 }
 
+// registryOf knows every option that the panel sets: Grafana's own list of them is not published.
 function registryOf(more) {
   const unknown = more.filter((id) => !id.startsWith('custom.') && !standard.includes(id));
   if (unknown.length > 0) throw new Error(`field options ${unknown} are not known here`);

@@ -13,6 +13,7 @@ export function Marks({ config, marks, exemplars, theme }) {
   return null;
 }
 
+// A mark that begins or ends outside of the time range is cut there.
 function paintMark({ ctx, bbox, valToPos, scales }, { from, to, color }, theme) {
   if (to * 1000 < scales.x.min || from * 1000 > scales.x.max) return;
   const inside = (time) => Math.min(Math.max(valToPos(time * 1000, 'x', true), bbox.left), bbox.left + bbox.width);
@@ -32,6 +33,7 @@ function paintMark({ ctx, bbox, valToPos, scales }, { from, to, color }, theme) 
   ctx.fillRect(left - 2 * devicePixelRatio, bbox.top + bbox.height, Math.max(right - left, 4 * devicePixelRatio), 4 * devicePixelRatio);
 }
 
+// An exemplar beyond the scale is drawn at its edge, so that the slowest are not lost.
 function paintExemplar({ ctx, bbox, valToPos, scales, series }, { time, value }, theme) {
   const scale = series.find((_, i) => i > 0)?.scale;
   const { min, max } = scales[scale];

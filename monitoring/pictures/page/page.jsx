@@ -13,17 +13,20 @@ const gap = 8;
 
 // draw fills the page with the dashboard, and gives the titles of panels that have no data. What can not be drawn throws.
 window.draw = async (model) => {
-  const prepared = await Promise.all(model.panels.map((panel) => prepare(panel, model)));
+  const prepared = await Promise.all(model.panels.map(prepare));
   // Sizes of texts are measured with these fonts before anything is shown in them.
   await Promise.all(['400 14px Inter', '500 14px Inter'].map((font) => document.fonts.load(font)));
   await new Promise((resolve, reject) => {
-    const root = createRoot(document.getElementById('page'), { onUncaughtError: reject });
+    // What fails after the first drawing, when the promise is kept already, is known by the console.
+    const onUncaughtError = (error) => { console.error(error.message); reject(error); };
+    const root = createRoot(document.getElementById('page'), { onUncaughtError });
     root.render(<ThemeContext.Provider value={theme}><GlobalStyles /><Dashboard model={model} prepared={prepared} onDrawn={resolve} /></ThemeContext.Provider>);
   });
   return prepared.filter(({ mute }) => mute).map(({ panel }) => panel.title);
 };
 
-async function prepare({ panel, answers }, model) {
+// prepare turns a panel's answers into what its type draws. Transformations may take their time, and drawing may not: so this comes first.
+async function prepare({ panel, answers }) {
   if (panel.type === 'row') return { panel };
   const type = panels[panel.type];
   if (!type) throw new Error(`panel ${panel.title} is of type ${panel.type}, which is not known here`);
@@ -67,6 +70,7 @@ function Header({ model }) {
   );
 }
 
+// Panel is one panel in Grafana's frame. A stat says itself that it has no data.
 function Panel({ model, one: { panel, Draw, empty, ...data }, column }) {
   const { x, y, w, h } = panel.gridPos;
   const [width, height] = [w * column - gap, h * unit - gap];

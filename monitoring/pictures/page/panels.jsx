@@ -31,6 +31,7 @@ function Lines({ panel, frames, marks, exemplars, theme, range, width, height })
   );
 }
 
+// Repeated draws one value beside the other, sized alike.
 function Repeated({ panel, frames, theme, width, height, orientation, sparkline, children, ...rest }) {
   const options = panel.options ?? {};
   const values = () => getFieldDisplayValues({
@@ -111,6 +112,7 @@ function rowsOf(frames, merge, range) {
   });
 }
 
+// rowsConfig is a plot with time below, names at the left, and the rows where lines would be.
 function rowsConfig(rows, { rowHeight, showValue, theme, range }) {
   const builder = new UPlotConfigBuilder('utc');
   const middle = (i) => rows.length - i - 0.5; // the first row is at the top
@@ -124,6 +126,7 @@ function rowsConfig(rows, { rowHeight, showValue, theme, range }) {
   return builder;
 }
 
+// paintRow fills the spans, and writes a value into each that has room for it.
 function paintRow(plot, { spans, opacity }, middle, rowHeight, showValue, theme) {
   const { ctx, bbox } = plot;
   ctx.save();
