@@ -30,6 +30,8 @@ type Member struct {
 	target  deployment
 	primary deployment
 	weight  int
+	// Annotations of the pod templates of its next versions.
+	Annotations map[string]string
 }
 
 // deployment is one of a Member's two.
@@ -163,6 +165,10 @@ func (m *Member) roll(ctx context.Context, d *deployment, version string, bad fl
 	d.revision++
 	hash := fmt.Sprintf("%s%d", version, d.revision)
 	labels, set := object{"app": d.name, "pod-template-hash": hash}, d.name+"-"+hash
+	annotations := object{"rollout.monitoring/deploy-id": version}
+	for name, value := range m.Annotations {
+		annotations[name] = value
+	}
 	owner := func(kind, name, uid string) []object {
 		return []object{{"apiVersion": "apps/v1", "kind": kind, "name": name, "uid": uid, "controller": true}}
 	}
@@ -170,7 +176,7 @@ func (m *Member) roll(ctx context.Context, d *deployment, version string, bad fl
 		"metadata": object{"name": set, "labels": labels, "annotations": object{revisionAnnotation: fmt.Sprint(d.revision)}, "ownerReferences": owner("Deployment", d.name, d.uid)},
 		"spec": object{
 			"replicas": 1, "selector": object{"matchLabels": labels},
-			"template": object{"metadata": object{"labels": labels, "annotations": object{"rollout.monitoring/deploy-id": version}}, "spec": podSpec(version)},
+			"template": object{"metadata": object{"labels": labels, "annotations": annotations}, "spec": podSpec(version)},
 		},
 	}, object{"observedGeneration": 1, "replicas": 1, "readyReplicas": 1})
 	if err != nil {

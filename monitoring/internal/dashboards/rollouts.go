@@ -31,17 +31,17 @@ func rollouts() *dashboard.DashboardBuilder {
 		WithPanel(verdictAndGates()).
 		WithPanel(evidence()).
 		WithPanel(duration()).
-		WithPanel(delivery(9, 8, "Deployments a day, 30 days", units.Short, "no rollout has ended",
-			"Promoted rollouts a day. Few and big releases are the risky ones: release smaller changes.",
+		WithPanel(delivery(9, 8, "Deploys a day", units.Short, "no rollout has ended",
+			"Promoted rollouts a day, over 30 days. Few and big releases are the risky ones: release smaller changes.",
 			`gatekeeper_dora_deployments_per_day`).Decimals(2)).
-		WithPanel(delivery(10, 12, "Lead time, 30 days", units.Seconds, "no commit times known",
-			"Median time from the commit to the promotion. If it grows, look which gate holds longest.",
+		WithPanel(delivery(10, 12, "Lead time", units.Seconds, "no commit times known",
+			"Median time from the commit to the promotion, over 30 days. If it grows, look which gate holds longest.",
 			`gatekeeper_dora_lead_time_seconds{quantile="0.5"}`)).
-		WithPanel(delivery(11, 16, "Failed changes, 30 days", units.PercentUnit, "no rollout has ended",
-			"Share of the decided rollouts that were rolled back or got stuck. Above 15 % look for what tests let through.",
+		WithPanel(delivery(11, 16, "Failed changes", units.PercentUnit, "no rollout has ended",
+			"Share of the rollouts of 30 days that were rolled back or got stuck. Above 15 % look for what tests let through.",
 			`gatekeeper_dora_change_failure_ratio`).Thresholds(thresholds(blue, step{.15, orange}, step{.3, vermilion}))).
-		WithPanel(delivery(12, 20, "Time to restore, 30 days", units.Seconds, "nothing was rolled back",
-			"Median time from a bad rollout's first traffic to the end of its rollback. Above 5 minutes read the evidence of the slow ones.",
+		WithPanel(delivery(12, 20, "Time to restore", units.Seconds, "nothing was rolled back",
+			"Median time from a bad rollout's first traffic to the end of its rollback, over 30 days. Above 5 minutes read the evidence of the slow ones.",
 			`gatekeeper_dora_time_to_restore_seconds{quantile="0.5"}`).Thresholds(thresholds(blue, step{300, orange}, step{600, vermilion})))
 }
 
