@@ -142,10 +142,11 @@ func (c serveCmd) lead(ctx context.Context, d doors, log *slog.Logger, ofProcess
 	add(&group, ctx, conductor.WatchBudgets)
 	add(&group, ctx, func(ctx context.Context) error { return c.prune(ctx, memory, log.With("component", "store")) })
 	add(&group, ctx, deposed(memory))
-	if err := c.archive(&group, ctx, memory, reg, log); err != nil {
+	links, err := c.traces(&group, ctx, memory, reg, log)
+	if err != nil {
 		return err
 	}
-	if err := c.traces(&group, ctx, memory, reg, log); err != nil {
+	if err := c.archive(&group, ctx, memory, links, reg, log); err != nil {
 		return err
 	}
 	if err := c.delivery(&group, ctx, memory, reg, log); err != nil {
@@ -158,7 +159,7 @@ func (c serveCmd) lead(ctx context.Context, d doors, log *slog.Logger, ofProcess
 	people := web.New(web.Config{
 		Desk: memory, Conductor: conductor, Policies: policies, Healthy: healthy, Metrics: prometheus.Gatherers{ofProcess, reg}, Log: log.With("component", "web"),
 		Now: time.Now, AlertTime: c.AlertTime, Access: access, SecureCookies: c.SecureCookies, Slack: c.pressed(told), Stopping: ctx.Done(),
-		Rate: c.Rate, Proxies: c.TrustedProxies,
+		Rate: c.Rate, Proxies: c.TrustedProxies, Links: links,
 	})
 	group.Add(rungroup.ContextHandler(ctx))
 	defer d.open(hooks, people)()

@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/store"
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/trace"
 )
 
 func TestReportFilesAreWrittenBesideSQLiteOnly(t *testing.T) {
@@ -35,7 +36,7 @@ func TestReportFilesAreWrittenBesideSQLiteOnly(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			var group rungroup.Group
-			if err := serve.archive(&group, ctx, memory, prometheus.NewRegistry(), slog.New(slog.NewTextHandler(told, nil))); err != nil {
+			if err := serve.archive(&group, ctx, memory, trace.Links{}, prometheus.NewRegistry(), slog.New(slog.NewTextHandler(told, nil))); err != nil {
 				t.Fatal(err)
 			}
 			written := func() bool {

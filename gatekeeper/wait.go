@@ -71,6 +71,7 @@ type release struct {
 	Rollout *rollout.Brief   `json:"rollout"`
 	Verdict *rollout.Verdict `json:"verdict"`
 	Gates   []policy.Gate    `json:"gates"`
+	Trace   string           `json:"traceUrl"`
 
 	raw []byte // as it came
 }
@@ -254,12 +255,13 @@ type conclusion struct {
 	Rollout  string  `json:"rollout"` // its id, "" when there is none
 	Canary   string  `json:"canary"`
 	Report   string  `json:"reportUrl"`
+	Trace    string  `json:"traceUrl,omitempty"` // of the rollout, where the gatekeeper knows how people come to traces
 	Seconds  float64 `json:"seconds"`
 }
 
 // conclude tells machines and GitHub Actions how it ended.
 func (w *waiter) conclude(ctx context.Context, last release, err error, s streams) error {
-	end := conclusion{Result: last.State, Reason: last.reason(), Seconds: time.Since(w.began).Round(time.Second).Seconds()}
+	end := conclusion{Result: last.State, Reason: last.reason(), Trace: last.Trace, Seconds: time.Since(w.began).Round(time.Second).Seconds()}
 	if err != nil {
 		end.ExitCode, end.Reason = exitCode(err), err.Error()
 	}
@@ -287,13 +289,17 @@ func (w *waiter) conclude(ctx context.Context, last release, err error, s stream
 	default:
 		w.annotate(s.err, "error", title, end.Reason)
 	}
-	return errors.Join(w.summarize(w.report(ctx, end, path)), w.give([]output{
+	outputs := []output{
 		{"result", end.Result},
 		{"rollout", end.Rollout},
 		{"canary", end.Canary},
 		{"reason", end.Reason},
 		{"report-url", end.Report},
-	}))
+	}
+	if end.Trace != "" {
+		outputs = append(outputs, output{"trace-url", end.Trace})
+	}
+	return errors.Join(w.summarize(w.report(ctx, end, path)), w.give(outputs))
 }
 
 // report is the rollout's entry, or what there is to say without one. Its last responses are waited for.

@@ -66,10 +66,14 @@ func (s *show) end() {
 	}
 }
 
-// conclude is the last line for machines; for people it was said already, or stands in the error.
+// conclude is the last line for machines; for people it was said already, or stands in the error, but for the way to the
+// trace.
 func (s *show) conclude(end conclusion) {
-	if s.json {
+	switch {
+	case s.json:
 		_ = json.NewEncoder(s.out).Encode(end) // a pipe that is closed wants no more
+	case end.Trace != "":
+		fmt.Fprintln(s.out, "trace: "+end.Trace)
 	}
 }
 

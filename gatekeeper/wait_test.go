@@ -162,6 +162,21 @@ func TestWaitForMachines(t *testing.T) {
 	}
 }
 
+// Where the gatekeeper knows how people come to traces, a wait passes it on.
+func TestWaitLeadsToTheTrace(t *testing.T) {
+	traced := strings.Replace(final("promoted"), "{", `{"traceUrl":"https://traces.example/abc",`, 1)
+	outputs := filepath.Join(t.TempDir(), "outputs")
+	code, out, _ := wait(t.Context(), (&scripted{answers: []string{traced}}).start(t), "--in-actions", "--output-file", outputs, "--summary-file", outputs+".md")
+	text, err := os.ReadFile(outputs)
+	if code != 0 || !strings.HasSuffix(out, "\ntrace: https://traces.example/abc\n") || err != nil || !regexp.MustCompile(`trace-url<<end-\w+\nhttps://traces.example/abc\n`).Match(text) {
+		t.Errorf("exit %d, said\n%s gave\n%s %v", code, out, text, err)
+	}
+	_, out, _ = wait(t.Context(), (&scripted{answers: []string{traced}}).start(t), "--output", "json")
+	if !strings.Contains(lastLine(out), `"traceUrl":"https://traces.example/abc"`) {
+		t.Errorf("said %s", out)
+	}
+}
+
 func TestWaitTellsGitHub(t *testing.T) {
 	for name, c := range map[string]struct {
 		answers                    []string

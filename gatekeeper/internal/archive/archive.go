@@ -21,6 +21,7 @@ import (
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/policy"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/report"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/rollout"
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/trace"
 )
 
 // Ledger is archive's contract with whoever remembers: the entries after seq, at most limit, in their order, and the
@@ -38,6 +39,7 @@ type Config struct {
 	Folder string
 	Ledger Ledger
 	Keep   time.Duration    // of a sidecar after its rollout's end; 0: for ever
+	Links  trace.Links      // in the report
 	Now    func() time.Time // the wall's clock
 	Log    *slog.Logger
 }
@@ -222,7 +224,7 @@ func (a *Archive) own(tape policy.Tape) (string, error) {
 		link = rollouts + "/" + filepath.Base(name) + ".svg"
 	}
 	text := &strings.Builder{}
-	if err := report.Write(text, tape, link); err != nil {
+	if err := report.Write(text, tape, link, a.Links); err != nil {
 		return "", err
 	}
 	return text.String(), nil

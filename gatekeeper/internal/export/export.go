@@ -51,7 +51,7 @@ type Config struct {
 	Ledger Ledger
 	Send   Send
 	From   *resource.Resource // what the gatekeeper says of itself
-	Now    func() time.Time // the wall's clock
+	Now    func() time.Time   // the wall's clock
 	Log    *slog.Logger
 }
 
@@ -181,7 +181,7 @@ func (e *Exporter) one(ctx context.Context, entry rollout.Entry) error {
 		e.Log.Error("an entry of the ledger has no trace: run gatekeeper verify", "seq", entry.Seq, "rollout", entry.Rollout, "error", err)
 		return nil
 	}
-	if _, _, sampled := trace.Context(tape.Rollout); !sampled {
+	if _, _, sampled := trace.Context(tape.Rollout.ID, tape.Rollout.Revision.Traceparent); !sampled {
 		return nil
 	}
 	if e.Now().Sub(tape.Rollout.EndedAt) > giveUp {

@@ -191,7 +191,7 @@ func (h *house) ends(traceparent string) string {
 	if err := h.memory.Save(h.t.Context(), change); err != nil {
 		h.t.Fatal(err)
 	}
-	id, _, _ := trace.Context(r)
+	id, _, _ := trace.Context(r.ID, traceparent)
 	return id.String()
 }
 

@@ -104,11 +104,11 @@ type run struct {
 
 // Keeper is the conductor. Hooks are answered from a board that each evaluation hangs up new, without waiting for it.
 type Keeper struct {
-	cfg   Config
+	cfg      Config
 	board    atomic.Pointer[board]
 	calls    calls
 	passages passages
-	began time.Time
+	began    time.Time
 
 	// writing is held while changes are made and saved: they reach the ledger in the order in which they were made. It is
 	// taken before mu, which guards what follows and is never held while somebody waits for a disk or a network.

@@ -16,19 +16,21 @@ import (
 
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/policy"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/rollout"
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/trace"
 )
 
 // named is a rollout in which every text that comes from others is name.
 func named(name string) policy.Tape {
 	r := rolledBack()
 	r.ID, r.Canary, r.Policy = name, rollout.Key{Namespace: name, Name: name}, name
-	r.Revision = rollout.Revision{Hash: name, DeployID: name, Image: name, Commit: "c" + name} // without a commit there is no row for it
+	r.Revision = rollout.Revision{Hash: name, DeployID: name, Image: name, Commit: "c" + name, Traceparent: name} // without a commit there is no row for it
 	r.Stable = rollout.Revision{Hash: name, Image: name}
 	r.Changes = []rollout.Difference{{What: name, From: name, To: name}}
 	r.Decisions = []rollout.Decision{{Kind: rollout.Abort, By: name, Claims: name, Via: name, Why: name, At: start}}
 	r.Verdict.Reasons = []rollout.Reason{{Kind: "error-rate", Text: name}, {Kind: "blind", Text: name}}
 	r.Timeline = []rollout.Event{{At: start, Source: "flagger", Text: name}}
 	r.Latest.Latency = &rollout.Latency{Bounds: []float64{1}, Canary: []uint64{1, 2}, Primary: []uint64{1, 2}}
+	r.Failing = []rollout.Failing{{Trace: strings.Repeat("ab", 16), At: start, Status: name, Route: name}}
 	rules := policy.Default()
 	rules.SLO.Good, rules.Metrics.Duration = []string{name}, name
 	return policy.Tape{Seq: 7, Hash: strings.Repeat("0f", 32), Rollout: r, Rules: rules}
@@ -101,17 +103,18 @@ func check(t interface {
 }, name string,
 ) {
 	entry, plain := &bytes.Buffer{}, &bytes.Buffer{}
-	if err := Write(entry, named(name), "rollouts/x.svg"); err != nil {
+	to := trace.Links{Template: "https://traces.example/{trace_id}", Rollouts: true}
+	if err := Write(entry, named(name), "rollouts/x.svg", to); err != nil {
 		t.Fatal(err)
 	}
-	if err := Write(plain, named("plain"), "rollouts/x.svg"); err != nil {
+	if err := Write(plain, named("plain"), "rollouts/x.svg", to); err != nil {
 		t.Fatal(err)
 	}
 	got, want := see(t, entry.Bytes()), see(t, plain.Bytes())
 	if fmt.Sprint(got.elements) != fmt.Sprint(want.elements) {
 		t.Fatalf("elements %v, want %v\n%s", got.elements, want.elements, entry)
 	}
-	if len(got.comments) != 1 || got.elements["img"] != 1 || got.elements["strong"] != 1 || got.elements["a"] != 0 {
+	if len(got.comments) != 1 || got.elements["img"] != 1 || got.elements["strong"] != 1 || got.elements["a"] != 2 {
 		t.Fatalf("it has other parts: %v and comments %q", got.elements, got.comments)
 	}
 	shape := func(s seen) (rows [][]int) {
@@ -196,7 +199,7 @@ func TestEntryOfARolloutWithoutTraffic(t *testing.T) {
 	r := rollout.New(rollout.Canary{Key: rollout.Key{Namespace: "demo", Name: "podinfo"}, Revision: rollout.Revision{Hash: "new"}}, start)
 	r.End(rollout.Superseded, rollout.Progressing, start.Add(26*time.Hour))
 	entry := &bytes.Buffer{}
-	if err := Write(entry, policy.Tape{Rollout: r, Rules: policy.Default()}, ""); err != nil {
+	if err := Write(entry, policy.Tape{Rollout: r, Rules: policy.Default()}, "", trace.Links{}); err != nil {
 		t.Fatal(err)
 	}
 	s := see(t, entry.Bytes())

@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"strconv"
 	"strings"
 	"text/template"
 	"time"
 
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/policy"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/rollout"
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/trace"
 )
 
 // Heading stands above the entries.
@@ -54,6 +56,9 @@ const entry = `{{mark .ID}}
 {{- if .Seq}}
 | ledger | entry {{.Seq}}, {{.Hash}} |
 {{- end}}
+{{- with .Trace}}
+| trace | {{link .}} |
+{{- end}}
 
 ### What changed
 
@@ -81,6 +86,14 @@ to be spread evenly.
 | version | half within | 95 % within | 99 % within |
 |---|---:|---:|---:|
 {{range .}}| {{.Name}} | {{.Half}} | {{.P95}} | {{.P99}} |
+{{end}}{{end}}{{with .Failing}}
+### Failing requests
+
+The newest of the canary's whose trace is known; the times are by the pods' clocks.
+
+| time | status | route | took | trace |
+|---|---|---|---:|---|
+{{range .}}| {{clock .At}} | {{text .Status}} | {{text .Route}} | {{seconds .Seconds}} | {{link .Trace}} |
 {{end}}{{end}}
 ### Traffic steps
 {{if .Steps}}
@@ -109,6 +122,24 @@ type data struct {
 	Seq   int64
 	Hash  string
 	Chart string
+	Links trace.Links
+}
+
+// Trace is the id of the rollout's own; "" where it is not sent.
+func (d data) Trace() string { return d.Links.ID(d.ID, d.Revision.Traceparent) }
+
+// link is a trace's id, as a link where people can come to it. Ids are hexadecimal, and a template that has what ends a link
+// was refused.
+func (d data) link(id string) string {
+	if to := d.Links.To(id); to != "" {
+		return "[" + text(id) + "](" + to + ")"
+	}
+	return text(id)
+}
+
+// seconds writes a response's time.
+func seconds(s float64) string {
+	return strconv.FormatFloat(1000*s, 'f', 1, 64) + " ms"
 }
 
 // Title is the result, or that there is none yet.
@@ -130,7 +161,8 @@ func (d data) LeadTime() string {
 
 // Write writes a rollout's entry as Markdown, with the picture that is at chart, a URL; "": without one. It has as much to
 // say of a rollout that is still under way.
-func Write(w io.Writer, tape policy.Tape, chart string) error {
+func Write(w io.Writer, tape policy.Tape, chart string, links trace.Links) error {
+	of := data{Rollout: &tape.Rollout, Rules: tape.Rules, Seq: tape.Seq, Hash: tape.Hash, Chart: chart, Links: links}
 	// The day is said where it is not the one in the heading.
 	clock := func(t time.Time) string {
 		switch began := tape.Rollout.StartedAt.UTC().Truncate(24 * time.Hour); {
@@ -142,11 +174,11 @@ func Write(w io.Writer, tape policy.Tape, chart string) error {
 			return t.UTC().Format("2006-01-02 15:04:05.000")
 		}
 	}
-	t, err := template.New("entry").Funcs(template.FuncMap{"mark": Mark, "text": text, "day": day, "span": span, "clock": clock, "odds": policy.Odds}).Parse(entry)
+	t, err := template.New("entry").Funcs(template.FuncMap{"mark": Mark, "text": text, "day": day, "span": span, "clock": clock, "odds": policy.Odds, "link": of.link, "seconds": seconds}).Parse(entry)
 	if err != nil {
 		return fmt.Errorf("parse report template: %w", err)
 	}
-	if err := t.Execute(w, data{Rollout: &tape.Rollout, Rules: tape.Rules, Seq: tape.Seq, Hash: tape.Hash, Chart: chart}); err != nil {
+	if err := t.Execute(w, of); err != nil {
 		return fmt.Errorf("write report of %s: %w", tape.Rollout.ID, err)
 	}
 	return nil

@@ -7,6 +7,7 @@ import (
 
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/policy"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/rollout"
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/trace"
 )
 
 var start = time.Date(2026, 1, 2, 3, 4, 5, 678_000_000, time.UTC)
@@ -28,7 +29,7 @@ func rolledBack() rollout.Rollout {
 
 func TestEntry(t *testing.T) {
 	text := &strings.Builder{}
-	if err := Write(text, policy.Tape{Rollout: rolledBack(), Rules: policy.Default()}, ""); err != nil {
+	if err := Write(text, policy.Tape{Rollout: rolledBack(), Rules: policy.Default()}, "", trace.Links{}); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
@@ -55,7 +56,7 @@ func TestEntryOfARolloutUnderWay(t *testing.T) {
 	r := rolledBack()
 	r.Result, r.Steps[0].To = "", time.Time{}
 	text := &strings.Builder{}
-	if err := Write(text, policy.Tape{Rollout: r, Rules: policy.Default()}, ""); err != nil {
+	if err := Write(text, policy.Tape{Rollout: r, Rules: policy.Default()}, "", trace.Links{}); err != nil {
 		t.Fatal(err)
 	}
 	if !strings.Contains(text.String(), "## under way: demo/podinfo") || !strings.Contains(text.String(), "| under way | 3001 |") {
@@ -128,5 +129,30 @@ func TestLeadTime(t *testing.T) {
 	r.Result = rollout.Promoted
 	if got := (data{Rollout: &r}).LeadTime(); got != "1h30m46s from the commit (2026-01-02 01:34 UTC) to the promotion" {
 		t.Error(got)
+	}
+}
+
+// Who reads the entry comes to the rollout's trace and to those of failing requests, where it is known how.
+func TestTracesInTheEntry(t *testing.T) {
+	failed := strings.Repeat("ab", 16)
+	r := rolledBack()
+	r.Failing = []rollout.Failing{{Trace: failed, At: start.Add(time.Second), Route: "/api/items", Status: "500", Seconds: .0125}}
+	own, _, _ := trace.Context(r.ID, "")
+	for _, c := range []struct {
+		links        trace.Links
+		want, unlike string
+	}{
+		{trace.Links{}, "| 03:04:06.678 | 500 | /api/items | 12.5 ms | " + failed + " |", "\n| trace |"},
+		{trace.Links{Template: "https://t.example/{trace_id}"}, "| 12.5 ms | [" + failed + "](https://t.example/" + failed + ") |", "\n| trace |"},
+		{trace.Links{Template: "https://t.example/{trace_id}", Rollouts: true}, "| trace | [" + own.String() + "](https://t.example/" + own.String() + ") |", "| trace | " + own.String()},
+		{trace.Links{Rollouts: true}, "| trace | " + own.String() + " |", "https://"},
+	} {
+		text := &strings.Builder{}
+		if err := Write(text, policy.Tape{Rollout: r, Rules: policy.Default()}, "", c.links); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(text.String(), c.want) || strings.Contains(text.String(), c.unlike) {
+			t.Errorf("%+v: want %q and not %q:\n%s", c.links, c.want, c.unlike, text)
+		}
 	}
 }

@@ -50,7 +50,9 @@ func TestHeldIsBounded(t *testing.T) {
 }
 
 func TestOnlyTheNewestFailingRequestsAreKept(t *testing.T) {
-	one := func(digit string, s int) Failing { return Failing{Trace: strings.Repeat(digit, 32), At: at(s), Status: "500"} }
+	one := func(digit string, s int) Failing {
+		return Failing{Trace: strings.Repeat(digit, 32), At: at(s), Status: "500"}
+	}
 	r := Rollout{}
 	r.Observe(Tick{At: at(1), Failing: []Failing{one("1", 1), one("2", 2), one("3", 3)}})
 	before := r.Copy()

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
-
-	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/rollout"
 )
 
 // place is where in a template the id stands.
@@ -36,18 +34,18 @@ func CheckURL(template string) error {
 // To is where the trace with this id is; "": nobody knows.
 func (l Links) To(id string) string { return strings.ReplaceAll(l.Template, place, id) }
 
-// Rollout is where r's trace is; "" where it is not known or is not sent.
-func (l Links) Rollout(r rollout.Rollout) string {
-	id := l.ID(r)
+// Rollout is where the trace of the rollout with this id is; "" where it is not known or is not sent.
+func (l Links) Rollout(rollout, traceparent string) string {
+	id := l.ID(rollout, traceparent)
 	if id == "" {
 		return ""
 	}
 	return l.To(id)
 }
 
-// ID is that of r's trace, "" where it is not sent.
-func (l Links) ID(r rollout.Rollout) string {
-	id, _, sampled := Context(r)
+// ID is that of its trace, "" where it is not sent.
+func (l Links) ID(rollout, traceparent string) string {
+	id, _, sampled := Context(rollout, traceparent)
 	if !l.Rollouts || !sampled {
 		return ""
 	}

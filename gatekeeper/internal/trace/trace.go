@@ -44,16 +44,16 @@ type Trace struct {
 	Spans []Span
 }
 
-// Context is where a rollout's trace belongs: the trace of the pipeline that sent it, by the traceparent that it passed
-// (w3.org/TR/trace-context), else one of its own. Sampled is false where the pipeline says that its trace is not recorded.
+// Context is where the trace of the rollout with this id belongs: in that of the pipeline that sent it, by the traceparent that
+// it passed (w3.org/TR/trace-context), else in one of its own. Sampled is false where the pipeline says that its trace is not recorded.
 // Then the rollout's is not either: its spans would lead to nothing.
-func Context(r rollout.Rollout) (id trace.TraceID, parent trace.SpanID, sampled bool) {
-	carrier := propagation.MapCarrier{"traceparent": r.Revision.Traceparent}
+func Context(rollout, traceparent string) (id trace.TraceID, parent trace.SpanID, sampled bool) {
+	carrier := propagation.MapCarrier{"traceparent": traceparent}
 	from := trace.SpanContextFromContext(propagation.TraceContext{}.Extract(context.Background(), carrier))
 	if from.IsValid() {
 		return from.TraceID(), from.SpanID(), from.IsSampled()
 	}
-	sum := digest(r.ID, "trace")
+	sum := digest(rollout, "trace")
 	copy(id[:], sum[:])
 	return id, parent, true
 }
@@ -67,7 +67,7 @@ const maxSpans = 1000
 // Of is the trace of a rollout that has ended. Without ticks, as when they were pruned, it has no verdict but the last.
 func Of(tape policy.Tape) Trace {
 	r := tape.Rollout
-	id, parent, _ := Context(r)
+	id, parent, _ := Context(r.ID, r.Revision.Traceparent)
 	end := later(r.StartedAt, r.EndedAt)
 	whole := Span{ID: spanID(r.ID, "rollout"), Parent: parent, Name: "rollout", Start: r.StartedAt, End: end, Attributes: about(r), Error: failure(r)}
 	for _, f := range r.Failing {

@@ -217,7 +217,7 @@ func TestThePipelineIsTheParent(t *testing.T) {
 		tape := rolledBack(t)
 		tape.Rollout.Revision.Traceparent = c.traceparent
 		got := Of(tape)
-		_, _, sampled := Context(tape.Rollout)
+		_, _, sampled := Context(tape.Rollout.ID, c.traceparent)
 		own := got.ID.IsValid() && got.ID.String() != trace
 		if c.id != "" && got.ID.String() != c.id || c.id == "" && !own || got.Spans[0].Parent.String() != c.parent || sampled != c.sampled {
 			t.Errorf("%q: trace %s, parent %s, sampled %t", c.traceparent, got.ID, got.Spans[0].Parent, sampled)
@@ -245,8 +245,7 @@ func TestOfNothing(t *testing.T) {
 }
 
 func TestLinks(t *testing.T) {
-	r := rollout.Rollout{ID: "x"}
-	id, _, _ := Context(r)
+	id, _, _ := Context("x", "")
 	for _, c := range []struct {
 		links Links
 		want  string
@@ -256,12 +255,12 @@ func TestLinks(t *testing.T) {
 		{Links{Template: "https://j.example/trace/{trace_id}", Rollouts: true}, "https://j.example/trace/" + id.String()},
 		{Links{Rollouts: true}, ""},
 	} {
-		if got := c.links.Rollout(r); got != c.want {
+		if got := c.links.Rollout("x", ""); got != c.want {
 			t.Errorf("%+v leads to %q, want %q", c.links, got, c.want)
 		}
 	}
-	unsampled := rollout.Rollout{ID: "x", Revision: rollout.Revision{Traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00"}}
-	if l := (Links{Template: "https://j.example/{trace_id}", Rollouts: true}); l.Rollout(unsampled) != "" || l.ID(unsampled) != "" {
+	const unsampled = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00"
+	if l := (Links{Template: "https://j.example/{trace_id}", Rollouts: true}); l.Rollout("x", unsampled) != "" || l.ID("x", unsampled) != "" {
 		t.Error("a trace that nobody records has a link")
 	}
 	for template, good := range map[string]bool{

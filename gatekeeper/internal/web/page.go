@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"net/url"
 	"path"
+	"strconv"
 	"strings"
 	"time"
 
@@ -21,6 +22,7 @@ import (
 
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/policy"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/rollout"
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/trace"
 )
 
 //go:embed assets
@@ -56,7 +58,8 @@ func newPages(d door, s *sessions) *pages {
 
 func helpers() template.FuncMap {
 	return template.FuncMap{
-		"share": share, "number": number, "capital": capital,
+		"millis": func(seconds float64) string { return strconv.FormatFloat(1000*seconds, 'f', 1, 64) + " ms" },
+		"share":  share, "number": number, "capital": capital,
 		"count":   func(n int) string { return number(uint64(n)) },
 		"percent": func(p float64) string { return share(p / 100) },
 		"utc":     func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05") + " UTC" },
@@ -216,7 +219,30 @@ type detail struct {
 	Rules    policy.Rules
 	Timeline []rollout.Event // newest first
 	Chart    int             // changes when the chart does
+	Links    trace.Links
 }
+
+// Trace is the rollout's own.
+func (d detail) Trace() traced {
+	return traced{d.Links.ID(d.ID, d.Revision.Traceparent), d.Links.Rollout(d.ID, d.Revision.Traceparent)}
+}
+
+// Failed are the failing requests with their traces.
+func (d detail) Failed() []failedRow {
+	var all []failedRow
+	for _, f := range d.Failing {
+		all = append(all, failedRow{f, traced{f.Trace, d.Links.To(f.Trace)}})
+	}
+	return all
+}
+
+type failedRow struct {
+	rollout.Failing
+	Traced traced
+}
+
+// traced is a trace and where it is, "" where nobody knows.
+type traced struct{ ID, URL string }
 
 type stepRow struct {
 	rollout.Step
@@ -236,6 +262,7 @@ func (p *pages) rollout(c *gin.Context) {
 		return
 	}
 	d := newDetail(s, rules, now)
+	d.Links = p.cfg.Links
 	f := frame{Title: d.Sight.Label + ": " + s.Rollout.Revision.Label() + " of " + s.Rollout.Canary.String(), Body: d, Live: d.Open}
 	if d.Open {
 		f.Events = "/api/v1/rollouts/" + s.Rollout.ID + "/events"

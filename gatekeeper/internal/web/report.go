@@ -32,7 +32,7 @@ func (d door) entry(c *gin.Context) {
 		return
 	}
 	text := &bytes.Buffer{}
-	if err := report.Write(text, tape, chartAt("chart.svg", tape)); err != nil {
+	if err := report.Write(text, tape, chartAt("chart.svg", tape), d.cfg.Links); err != nil {
 		d.refuse(c, err)
 		return
 	}
@@ -99,7 +99,7 @@ func (d door) pageOfReport(ctx context.Context, after int64) (text []byte, last 
 			continue
 		}
 		page.WriteByte('\n')
-		if err := report.Write(page, tape, chartAt("api/v1/rollouts/"+url.PathEscape(tape.Rollout.ID)+"/chart.svg", tape)); err != nil {
+		if err := report.Write(page, tape, chartAt("api/v1/rollouts/"+url.PathEscape(tape.Rollout.ID)+"/chart.svg", tape), d.cfg.Links); err != nil {
 			return nil, 0, err
 		}
 	}

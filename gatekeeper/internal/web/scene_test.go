@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/policy"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/rollout"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/store"
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/trace"
 )
 
 // scene is the people's door before a real keeper and a real store. The test moves the clock, the Canaries and what their
@@ -72,6 +74,7 @@ func (s *scene) config(access Access) Config {
 	return Config{
 		Desk: s.store, Conductor: s.keeper, Policies: s.policies, Healthy: func() error { return nil }, Metrics: prometheus.NewRegistry(),
 		Log: slog.New(slog.DiscardHandler), Now: s.clock, AlertTime: time.Hour, Access: access, Rate: 1e6,
+		Links: trace.Links{Template: "https://traces.example/{trace_id}", Rollouts: true},
 	}
 }
 
@@ -97,8 +100,13 @@ func (s *scene) Read(_ context.Context, now time.Time, r rollout.Rollout, c roll
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	counts := s.counted[r.Canary]
+	var failing []rollout.Failing
+	if counts[0].Bad > 0 && len(r.Failing) == 0 {
+		failing = []rollout.Failing{{Trace: strings.Repeat("ab", 16), At: now, Route: "/" + r.Canary.Name, Status: "500", Seconds: .0125}}
+	}
 	return rollout.Tick{
-		At: now, Phase: c.Phase, Weight: c.Weight, Next: c.Next, Canary: counts[0], Primary: counts[1], Answering: 2, Health: rollout.Health{Pods: 2, Ready: 2},
+		Failing: failing,
+		At:      now, Phase: c.Phase, Weight: c.Weight, Next: c.Next, Canary: counts[0], Primary: counts[1], Answering: 2, Health: rollout.Health{Pods: 2, Ready: 2},
 	}
 }
 

@@ -48,6 +48,8 @@ type Verdict struct {
 	Gates   []policy.Gate    `json:"gates"`   // of a rollout under way
 	// Silent is how long ago Flagger last asked about the Canary, in seconds; negative: never since the gatekeeper started.
 	Silent float64 `json:"flaggerAskedSecondsAgo"`
+	// TraceURL is where people see the rollout's trace, once it has ended; empty where nobody knows.
+	TraceURL string `json:"traceUrl,omitempty"`
 }
 
 // settle is the state of the release with a deploy id. The target, nil when it carries another id, and the newest rollout
@@ -175,6 +177,9 @@ func (d door) verdictOf(ctx context.Context, deployID, key string) (Verdict, err
 	overtaken, err := d.overtaken(ctx, v.Rollout)
 	if err != nil {
 		return Verdict{}, err
+	}
+	if r := v.Rollout; r != nil {
+		v.TraceURL = d.cfg.Links.Rollout(r.ID, r.Revision.Traceparent)
 	}
 	v.State = settle(deployID, target, v.Rollout, overtaken)
 	switch v.State {

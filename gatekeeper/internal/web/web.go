@@ -19,6 +19,7 @@ import (
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/chart"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/policy"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/rollout"
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/trace"
 )
 
 // Desk is the door's consumer contract with whoever remembers rollouts. Get returns rollout.ErrNotFound for an id that
@@ -52,7 +53,7 @@ type Conductor interface {
 	Alerted(ctx context.Context, by string, firing map[string]policy.Alert, over []string) error
 }
 
-// Config is what the door shows; all fields but Proxies and Stopping are required.
+// Config is what the door shows; all fields but Proxies, Links and Stopping are required.
 type Config struct {
 	Desk      Desk
 	Conductor Conductor
@@ -71,6 +72,8 @@ type Config struct {
 	// SecureCookies says that browsers come by TLS, though it may end before this door.
 	SecureCookies bool
 	Slack         Slack
+	// Links lead people to traces; the zero value: there are none.
+	Links trace.Links
 	// Stopping is closed when the process is about to end: what stays open ends then. nil: never.
 	Stopping <-chan struct{}
 }
@@ -164,7 +167,12 @@ func (d door) get(c *gin.Context) {
 		d.refuse(c, err)
 		return
 	}
-	c.JSON(http.StatusOK, newView(r))
+	v := newView(r)
+	v.TraceID, v.TraceURL = d.cfg.Links.ID(r.ID, r.Revision.Traceparent), d.cfg.Links.Rollout(r.ID, r.Revision.Traceparent)
+	for _, f := range r.Failing {
+		v.Failing = append(v.Failing, failingView{f, d.cfg.Links.To(f.Trace)})
+	}
+	c.JSON(http.StatusOK, v)
 }
 
 // refuse maps an error's kind to a status. What is not of a known kind is ours: it is logged, not shown.
@@ -189,6 +197,15 @@ type view struct {
 	Weight         int        `json:"weight"`
 	Steps          []stepView `json:"steps"`
 	Latest         tickView   `json:"latest"`
+	// TraceID is empty where the rollout's trace is not sent, and a URL where nobody said how people come to traces.
+	TraceID  string        `json:"traceId,omitempty"`
+	TraceURL string        `json:"traceUrl,omitempty"`
+	Failing  []failingView `json:"failing,omitempty"`
+}
+
+type failingView struct {
+	rollout.Failing
+	URL string `json:"url,omitempty"` // of its trace
 }
 
 type stepView struct {
