@@ -15,8 +15,15 @@ import (
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/lab/internal/packages"
 )
 
-// promtool is this machine's, or fetched to where the lab keeps its packages.
+// promtool is this machine's, or fetched to where the lab keeps its packages. It must be content.
 func promtool(t *testing.T, args ...string) {
+	t.Helper()
+	if out, err := askPromtool(t, args...); err != nil {
+		t.Errorf("promtool %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+}
+
+func askPromtool(t *testing.T, args ...string) (string, error) {
 	t.Helper()
 	dir, err := filepath.Abs(filepath.Join(root, ".lab", "cache", "packages"))
 	if err != nil {
@@ -30,9 +37,8 @@ func promtool(t *testing.T, args ...string) {
 		t.Skip(err)
 	}
 	programs, _ := finder.Find()
-	if out, err := exec.CommandContext(t.Context(), programs.Promtool, args...).CombinedOutput(); err != nil {
-		t.Errorf("promtool %s: %v\n%s", strings.Join(args, " "), err, out)
-	}
+	out, err := exec.CommandContext(t.Context(), programs.Promtool, args...).CombinedOutput()
+	return string(out), err
 }
 
 // Distributions build Prometheus without Kubernetes' discovery, so what is checked is the configuration as the embedded

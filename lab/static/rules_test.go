@@ -1,0 +1,205 @@
+package static
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/goccy/go-yaml"
+	promlabels "github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql/parser"
+)
+
+// The tests of the rules say what the arithmetic gives; the generator of the rules does not know them.
+func TestRulesDoWhatTheArithmeticSays(t *testing.T) {
+	for _, file := range ruleTests(t) {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			t.Parallel()
+			promtool(t, "test", "rules", file)
+		})
+	}
+}
+
+// ruleTests are the files of promtool tests for alert_rules.yaml.
+func ruleTests(t *testing.T) []string {
+	t.Helper()
+	all, err := filepath.Glob(filepath.Join(root, "monitoring", "tests", "*.yaml"))
+	if err != nil || len(all) < 2 {
+		t.Fatalf("monitoring/tests has %d files, %v", len(all), err)
+	}
+	return slices.DeleteFunc(all, func(file string) bool { return filepath.Base(file) == "backstop.yaml" })
+}
+
+func TestOtherServicesAreOneMoreEntry(t *testing.T) {
+	folder := filepath.Join(root, "monitoring", "tests", "services")
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "operator"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	generate := exec.CommandContext(t.Context(), build(t, "monitoring"), "rules", "--slo", filepath.Join(folder, "slo.yaml"), "--folder", dir)
+	if out, err := generate.CombinedOutput(); err != nil {
+		t.Fatalf("make rules: %v\n%s", err, out)
+	}
+	write(t, filepath.Join(dir, "services.yaml"), read(t, filepath.Join(folder, "services.yaml")))
+	promtool(t, "test", "rules", filepath.Join(dir, "services.yaml"))
+}
+
+type ruleFile struct {
+	Groups []struct {
+		Name  string
+		Rules []struct {
+			Record, Alert, Expr string
+			Labels              map[string]string
+		}
+	}
+}
+
+// testFile is what is read of a file of promtool tests.
+type testFile struct {
+	Tests []struct {
+		Promql []struct{ Expr string } `yaml:"promql_expr_test"`
+		Alerts []struct {
+			Name   string `yaml:"alertname"`
+			Expect []any  `yaml:"exp_alerts"`
+		} `yaml:"alert_rule_test"`
+	}
+}
+
+// Every record is asked for in some test, and every alert both fires and does not.
+func TestEveryRuleIsTested(t *testing.T) {
+	var asked []*promlabels.Matcher
+	fires, rests := map[string]bool{}, map[string]bool{}
+	for _, file := range ruleTests(t) {
+		var tests testFile
+		if err := yaml.Unmarshal([]byte(read(t, file)), &tests); err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+		for _, one := range tests.Tests {
+			for _, query := range one.Promql {
+				asked = append(asked, names(t, query.Expr)...)
+			}
+			for _, alert := range one.Alerts {
+				fires[alert.Name] = fires[alert.Name] || len(alert.Expect) > 0
+				rests[alert.Name] = rests[alert.Name] || len(alert.Expect) == 0
+			}
+		}
+	}
+	rests["ErrorBudgetBurn"] = true // by tier, in the expressions of burn*.yaml
+	var rules ruleFile
+	if err := yaml.Unmarshal([]byte(read(t, filepath.Join(root, "monitoring", "alert_rules.yaml"))), &rules); err != nil {
+		t.Fatal(err)
+	}
+	for _, group := range rules.Groups {
+		for _, rule := range group.Rules {
+			switch {
+			case rule.Alert != "" && !(fires[rule.Alert] && rests[rule.Alert]):
+				t.Errorf("%s: tested to fire: %v, and not to: %v", rule.Alert, fires[rule.Alert], rests[rule.Alert])
+			case rule.Record != "" && !slices.ContainsFunc(asked, func(m *promlabels.Matcher) bool { return m.Matches(rule.Record) }):
+				t.Errorf("%s is in no test", rule.Record)
+			}
+		}
+	}
+}
+
+// names match the metrics that an expression reads.
+func names(t *testing.T, query string) []*promlabels.Matcher {
+	t.Helper()
+	expression, err := parser.NewParser(parser.Options{}).ParseExpr(query)
+	if err != nil {
+		t.Fatalf("%s: %v", query, err)
+	}
+	var all []*promlabels.Matcher
+	parser.Inspect(expression, func(node parser.Node, _ []parser.Node) error {
+		if selector, ok := node.(*parser.VectorSelector); ok {
+			for _, m := range selector.LabelMatchers {
+				if m.Name == promlabels.MetricName {
+					all = append(all, m)
+				}
+			}
+		}
+		return nil
+	})
+	return all
+}
+
+// One wrong number, window, label or guard in the rules, and a test fails. Each error is made in every place where old stands.
+func TestAnErrorInTheRulesIsFound(t *testing.T) {
+	rules := read(t, filepath.Join(root, "monitoring", "alert_rules.yaml"))
+	for name, mutation := range map[string]struct{ old, wrong, by string }{
+		"factor of the quick page":        {`(14.4 * 0.005)`, `(15 * 0.005)`, "burn.yaml"},
+		"factor of the slow ticket":       {`(1 * 0.005)`, `(0.7 * 0.005)`, "burn.yaml"},
+		"long window":                     {`status!~"2.."}[1h]`, `status!~"2.."}[2h]`, "burn.yaml"},
+		"short window of the page":        {`ratio_rate5m{sloth_id="demo-podinfo-availability"} >`, `ratio_rate30m{sloth_id="demo-podinfo-availability"} >`, "burn_hours.yaml"},
+		"long window of the ticket":       {`ratio_rate1d{sloth_id="demo-podinfo-availability"} >`, `ratio_rate3d{sloth_id="demo-podinfo-availability"} >`, "burn_days.yaml"},
+		"period":                          {`[30d]`, `[28d]`, "burn_month.yaml"},
+		"weight of quiet hours":           {`sum_over_time(slo:sli_errors:rate{sloth_id="demo-podinfo-availability"}[30d])` + "\n" + `          /`, `avg_over_time(slo:sli_error:ratio_rate1d{sloth_id="demo-podinfo-availability"}[30d]) * ignoring (sloth_window)`, "burn_month.yaml"},
+		"objective":                       {`vector(0.005)`, `vector(0.001)`, "burn.yaml"},
+		"what is good":                    {`status!~"2.."`, `status!~"[23].."`, "burn.yaml"},
+		"whose requests":                  {`namespace="demo",ingress="podinfo"`, `ingress="podinfo"`, "burn.yaml"},
+		"severity":                        {`severity: critical`, `severity: warning`, "burn.yaml"},
+		"name of the window":              {`sloth_window: 1h`, `sloth_window: 60m`, "burn.yaml"},
+		"least traffic":                   {`>= 200`, `>= 20`, "burn.yaml"},
+		"0/0":                             {`(sum(slo:sli_total:rate5m{sloth_id="demo-podinfo-availability"}) > 0)`, `sum(slo:sli_total:rate5m{sloth_id="demo-podinfo-availability"})`, "burn.yaml"},
+		"errors that have no series":      {` or 0 * sum(`, ` or 1 * sum(`, "burn.yaml"},
+		"which version":                   {`canary!=""`, `canary=""`, "versions.yaml"},
+		"which result":                    {`result="rolled-back"}[5m]`, `result="promoted"}[5m]`, "rollouts.yaml"},
+		"how long a person is waited for": {`timestamp_seconds) > 3600`, `timestamp_seconds) > 7200`, "rollouts.yaml"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if !strings.Contains(groups(rules, mutation.by), mutation.old) {
+				t.Fatalf("alert_rules.yaml has no %s any more", mutation.old)
+			}
+			dir := t.TempDir()
+			if err := os.Mkdir(filepath.Join(dir, "tests"), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			wrong, tests := filepath.Join(dir, "alert_rules.yaml"), filepath.Join(dir, "tests", mutation.by)
+			write(t, wrong, strings.ReplaceAll(groups(rules, mutation.by), mutation.old, mutation.wrong))
+			write(t, tests, read(t, filepath.Join(root, "monitoring", "tests", mutation.by)))
+			// The error must be one of meaning: Prometheus takes the rules.
+			promtool(t, "check", "rules", wrong)
+			out, err := askPromtool(t, "test", "rules", tests)
+			if err == nil || !regexp.MustCompile(`(?s)FAILED:.*exp:.*got:`).MatchString(out) {
+				t.Errorf("no expectation failed: %v\n%s", err, out)
+			}
+		})
+	}
+}
+
+// groups are those that a file of tests is about: the others would only take time.
+func groups(rules, file string) string {
+	about := map[string]string{"versions.yaml": "canary-", "rollouts.yaml": "rollouts"}[file]
+	if about == "" {
+		about = "sloth-"
+	}
+	const begin = "\n  - name: "
+	all := strings.Split(rules, begin)
+	kept := all[:1]
+	for _, group := range all[1:] {
+		if strings.HasPrefix(group, about) {
+			kept = append(kept, group)
+		}
+	}
+	return strings.Join(kept, begin)
+}
+
+func read(t *testing.T, file string) string {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+func write(t *testing.T, file, text string) {
+	t.Helper()
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
