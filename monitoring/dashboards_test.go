@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
@@ -35,5 +36,31 @@ func TestCheckSaysWhichDashboardDiffers(t *testing.T) {
 	err = run(t.Context(), []string{"dashboards", "--check", "--dir", dir}, &out, &out)
 	if err == nil || !strings.Contains(out.String(), file) || strings.Contains(out.String(), "service.json") {
 		t.Errorf("got %v and %q, want an error that names slo.json alone", err, out.String())
+	}
+}
+
+func TestThePageExplainsEveryPanel(t *testing.T) {
+	page, err := os.ReadFile("../docs/dashboards.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob("grafana_dashboards/*.json")
+	if err != nil || len(files) != 3 {
+		t.Fatalf("found %v, %v; want three dashboards", files, err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var board struct{ Panels []struct{ Title string } }
+		if err := json.Unmarshal(text, &board); err != nil {
+			t.Fatal(err)
+		}
+		for _, panel := range board.Panels {
+			if !bytes.Contains(page, []byte(panel.Title)) {
+				t.Errorf("docs/dashboards.md does not explain %q of %s", panel.Title, file)
+			}
+		}
 	}
 }

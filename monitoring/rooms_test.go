@@ -22,7 +22,7 @@ var rooms = map[string][]string{
 	"slofile":    {"slo"},
 	"rules":      {"slo"},
 	"rulefile":   {"rules"},
-	"dashboards": {},
+	"dashboards": {"slo"},
 }
 
 // pure rooms have no door to the outside: this is all of the standard library they may touch, and nothing else.
@@ -30,7 +30,7 @@ var pure = map[string][]string{
 	"slo":   {"cmp", "errors", "fmt", "maps", "math", "slices", "strconv", "strings", "time"},
 	"rules": {"cmp", "errors", "fmt", "maps", "math", "slices", "strconv", "strings", "time"},
 	"dashboards": {
-		"encoding/json", "fmt", "strings",
+		"encoding/json", "fmt", "slices", "strings", "time",
 		sdk + "bargauge", sdk + "cog", sdk + "cog/variants", sdk + "common", sdk + "dashboard", sdk + "prometheus",
 		sdk + "stat", sdk + "statetimeline", sdk + "table", sdk + "timeseries", sdk + "units",
 	},

@@ -68,10 +68,10 @@ func now(expr, legend string) *prometheus.DataqueryBuilder {
 	return prometheus.NewDataqueryBuilder().Expr(expr).LegendFormat(legend).Instant()
 }
 
-// lines is a panel of lines from zero up.
+// lines is a panel of lines from zero up, or from below where a value is.
 func lines(a about, queries ...*prometheus.DataqueryBuilder) *timeseries.PanelBuilder {
 	return with(timeseries.NewPanelBuilder(), a, queries...).
-		Min(0).
+		AxisSoftMin(0).
 		LineWidth(2).
 		FillOpacity(5).
 		ShowPoints(common.VisibilityModeNever).

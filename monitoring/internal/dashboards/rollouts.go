@@ -45,14 +45,15 @@ func rollouts() *dashboard.DashboardBuilder {
 			`gatekeeper_dora_time_to_restore_seconds{quantile="0.5"}`).Thresholds(thresholds(blue, step{300, orange}, step{600, vermilion})))
 }
 
-// rolloutMarks are the moments that explain the lines. A verdict is marked where it begins; 15 s are the step of the query.
+// rolloutMarks are the moments that explain the lines. The verdict that ends a rollout is marked where it begins; 15 s are the
+// step of the query. Pass and hold take turns with every step, and have their lane.
 func rolloutMarks() []*dashboard.AnnotationQueryBuilder {
 	return []*dashboard.AnnotationQueryBuilder{
 		mark("Start", sky, `max by (namespace, canary, version) (gatekeeper_rollout_info{`+ofCanary+`})`+
 			` * on (namespace, canary) group_left () max by (namespace, canary) (gatekeeper_rollout_started_timestamp_seconds{`+ofCanary+`}) * 1000`,
 			"{{version}} starts").UseValueForTime(true),
-		mark("Verdict", orange, `max by (verdict) (gatekeeper_verdict{`+ofCanary+`}) == 1 unless max by (verdict) (gatekeeper_verdict{`+ofCanary+`} offset 15s) == 1`,
-			"{{verdict}}"),
+		mark("Verdict", vermilion, `max by (verdict) (gatekeeper_verdict{`+ofCanary+`,verdict="fail"}) == 1`+
+			` unless max by (verdict) (gatekeeper_verdict{`+ofCanary+`,verdict="fail"} offset 15s) == 1`, "{{verdict}}"),
 		mark("End", purple, `sum by (result) (gatekeeper_rollouts_total{`+ofCanary+`}) > sum by (result) (gatekeeper_rollouts_total{`+ofCanary+`} offset 15s)`,
 			"{{result}}"),
 	}
@@ -62,11 +63,12 @@ func underWay() *stat.PanelBuilder {
 	return figure(about{
 		id: 1, title: "Under way", w: 8, h: 4, unit: units.NoUnit, empty: "no rollout",
 		says: "The version that is being rolled out, and the one it replaces. The page of the gatekeeper has the whole story.",
-	}, now(`max by (version) (gatekeeper_rollout_info{`+ofCanary+`})`, "version").Format(prometheus.PromQueryFormatTable),
-		now(`max by (stable) (gatekeeper_rollout_info{`+ofCanary+`})`, "in place of").Format(prometheus.PromQueryFormatTable)).
+	}, now(`max by (version) (gatekeeper_rollout_info{`+ofCanary+`})`, "{{version}}").Format(prometheus.PromQueryFormatTable),
+		now(`max by (stable) (gatekeeper_rollout_info{`+ofCanary+`})`, "{{stable}}").Format(prometheus.PromQueryFormatTable)).
 		ReduceOptions(last().Fields("/^(version|stable)$/")).
 		TextMode(common.BigValueTextModeValueAndName).
-		ColorScheme(dashboard.NewFieldColorBuilder().Mode(dashboard.FieldColorModeIdFixed).FixedColor(orange))
+		ColorScheme(dashboard.NewFieldColorBuilder().Mode(dashboard.FieldColorModeIdFixed).FixedColor(orange)).
+		OverrideByName("stable", fixed(grey))
 }
 
 // promoted comes from the ledger and not from counters: it needs no month of samples, and no restart forgets a rollout.
@@ -76,7 +78,7 @@ func promoted() *stat.PanelBuilder {
 		says: "Share of the decided rollouts that were promoted. Below 85 % see why the others were not, in deployment_report.md.",
 	}, now(`max(gatekeeper_dora_deployments{`+ofCanary+`}) / (max(gatekeeper_dora_decided{`+ofCanary+`}) > 0)`, "promoted")).
 		Decimals(0).
-		Thresholds(thresholds(vermilion, step{.7, orange}, step{.85, blue}))
+		Thresholds(thresholds(grey, step{0, vermilion}, step{.7, orange}, step{.85, blue}))
 }
 
 func ended() *stat.PanelBuilder {
@@ -139,7 +141,7 @@ func evidence() *timeseries.PanelBuilder {
 		id: 7, title: "Evidence against the canary", x: 12, y: 12, w: 12, h: 8, unit: "suffix: : 1", empty: "no evidence yet",
 		says: "Odds that the canary breaks its objective, by what they are drawn from. At 200 : 1 it is rolled back; between 1 and 200 the verdict waits for more requests.",
 	}, over(`max by (channel) (exp(clamp(gatekeeper_evidence_log{`+ofCanary+`,channel!="hard"}, -4.6, 11.5)))`, "{{channel}}")).
-		Min(.01).
+		AxisSoftMin(.01).
 		ScaleDistribution(common.NewScaleDistributionConfigBuilder().Type(common.ScaleDistributionLog).Log(10)).
 		FillOpacity(0).
 		Thresholds(thresholds("transparent", step{200, vermilion})).

@@ -60,7 +60,8 @@ func answers() *timeseries.PanelBuilder {
 		says: "What users were answered, by status. 502, 503 and 504 that the pods do not know of: pods died or were not reached.",
 	}, over(`sum by (status) (rate(nginx_ingress_controller_requests{namespace="$namespace",ingress="$canary"}[$__rate_interval]))`, "{{status}}")).
 		Stacking(common.NewStackingConfigBuilder().Mode(common.StackingModeNormal).Group("A")).
-		FillOpacity(30).
+		FillOpacity(60).
+		LineWidth(0). // or the outline of a status that nobody got would be drawn around the others
 		OverrideByRegexp("/^2/", fixed(blue)).
 		OverrideByRegexp("/^3/", fixed(sky)).
 		OverrideByRegexp("/^4/", fixed(orange)).
@@ -88,12 +89,13 @@ func running() *table.PanelBuilder {
 	return with(table.NewPanelBuilder(), about{
 		id: 5, title: "What runs", x: 12, y: 8, w: 12, h: 9, unit: units.NoUnit, empty: "no pod is scraped",
 		says: "Each pod with the version, deploy id and commit it says of itself. Two versions of one app are a rollout under way, or one that got stuck.",
-	}, now(`max by (app, pod, version, revision, commit) (deployment_version{`+ofPods+`})`, "").Format(prometheus.PromQueryFormatTable)).
+	}, now(`max by (pod, version, revision, commit) (deployment_version{`+ofPods+`})`, "").Format(prometheus.PromQueryFormatTable)).
 		MinWidth(80). // or its columns do not fit beside each other on a small screen
+		OverrideByName("pod", []dashboard.DynamicConfigValue{{Id: "custom.width", Value: 250}}).
 		Footer(common.NewTableFooterOptionsBuilder().Reducer([]string{})).
 		WithTransformation(dashboard.DataTransformerConfig{Id: "organize", Options: map[string]any{
 			"excludeByName": map[string]bool{"Time": true, "Value": true},
-			"indexByName":   map[string]int{"app": 0, "version": 1, "revision": 2, "commit": 3, "pod": 4},
+			"indexByName":   map[string]int{"pod": 0, "version": 1, "revision": 2, "commit": 3},
 		}})
 }
 
@@ -119,13 +121,19 @@ func load() *timeseries.PanelBuilder {
 			Id: "custom.lineStyle", Value: map[string]any{"fill": "dash", "dash": []int{10, 10}},
 		})).
 		OverrideByRegexp("/^2/", fixed(blue)).
-		OverrideByRegexp("/^[05]/", fixed(vermilion)).
+		OverrideByName("0", fixed(purple)).
+		OverrideByRegexp("/^5/", fixed(vermilion)).
 		OverrideByRegexp("/^4/", fixed(orange))
 }
 
 func faults() *timeseries.PanelBuilder {
 	return lines(about{
-		id: 8, title: "Injected faults", x: 16, y: 17, w: 8, h: 7, unit: "ops", empty: "faults can not be injected here",
+		id: 8, title: "Injected faults", x: 16, y: 17, w: 8, h: 7, unit: "suffix: /s", empty: "no fault is being injected",
 		says: "Faults that a chaos plan injects in a second, by kind. Anything here is a rehearsal: no one needs to be woken.",
-	}, over(`sum by (kind) (`+rate("chaos_faults_total")+`)`, "{{kind}}"))
+	}, over(`sum by (kind) (`+rate("chaos_faults_total")+`) > 0`, "{{kind}}")).
+		OverrideByName("error", fixed(vermilion)).
+		OverrideByName("latency", fixed(orange)).
+		OverrideByName("abort", fixed(purple)).
+		OverrideByName("hang", fixed(sky)).
+		OverrideByName("crash", fixed(grey))
 }

@@ -1,6 +1,9 @@
 package dashboards
 
 import (
+	"slices"
+	"time"
+
 	"github.com/grafana/grafana-foundation-sdk/go/common"
 	"github.com/grafana/grafana-foundation-sdk/go/dashboard"
 	"github.com/grafana/grafana-foundation-sdk/go/prometheus"
@@ -8,6 +11,8 @@ import (
 	"github.com/grafana/grafana-foundation-sdk/go/statetimeline"
 	"github.com/grafana/grafana-foundation-sdk/go/timeseries"
 	"github.com/grafana/grafana-foundation-sdk/go/units"
+
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/monitoring/internal/slo"
 )
 
 // times is a burn rate's unit: how many times as fast as the budget allows.
@@ -67,9 +72,18 @@ func alertsNow() *stat.PanelBuilder {
 		OverrideByName("critical", fixed(vermilion))
 }
 
-// burns are the factors of the four alert tiers for a period of 30 days (docs/slo.md).
+// burns are the factors of the alert tiers for a period of 30 days: those that wake somebody in another colour.
 func burns(below string) *dashboard.ThresholdsConfigBuilder {
-	return thresholds(below, step{1, orange}, step{3, orange}, step{6, vermilion}, step{14.4, vermilion})
+	var steps []step
+	for _, tier := range slo.Tiers() {
+		colour := orange
+		if tier.Page {
+			colour = vermilion
+		}
+		steps = append(steps, step{tier.Factor(30 * 24 * time.Hour), colour})
+	}
+	slices.Reverse(steps) // the strongest came first
+	return thresholds(below, steps...)
 }
 
 // burnByWindow has the long windows of the alert tiers, and the short one of the first.
@@ -83,6 +97,7 @@ func burnByWindow() *timeseries.PanelBuilder {
 		id: 5, title: "Burn rate by window", y: 5, w: 12, h: 9, unit: times, empty: "no requests",
 		says: "An alert fires while a long window and its short one are both above its line: 14.4 and 6 page, 3 and 1 open a ticket. Short windows above and long ones below: it has just begun, or is over.",
 	}, queries...).
+		FillOpacity(0).
 		AxisSoftMax(16).
 		Thresholds(burns("transparent")).
 		ThresholdsStyle(dashed()).
@@ -99,7 +114,6 @@ func burnDown() *timeseries.PanelBuilder {
 		says: "The budget as it was spent. A cliff is an incident, a slope a steady fault: choose 30 days to see the whole period.",
 	}, over(`min(slo:period_error_budget_remaining:ratio{`+ofCanary+`})`, "left")).
 		Max(1).
-		AxisSoftMin(0).
 		FillOpacity(20).
 		Thresholds(thresholds("transparent", step{0, vermilion}, step{.25, orange})).
 		ThresholdsStyle(dashed()).
