@@ -251,20 +251,21 @@ func startGatekeeper(t *testing.T) string {
 		return func() bool { return valueOf(scrape(t, url), "gatekeeper_rollouts_under_way") == n }
 	}
 	end := begin()
-	release(t, cluster, "waits", 0, "Waiting", 0)
+	release(t, cluster, "waits", false, 0, "Waiting", 0)
 	shows(1, "gatekeeper_waiting_since_timestamp_seconds")
-	bad := release(t, cluster, "bad", 1, "Progressing", 10)
-	good := release(t, cluster, "good", 0, "Progressing", 10)
-	wait(t, "four releases under way", underWay(4))
+	bad := release(t, cluster, "bad", false, 1, "Progressing", 10)
+	drill := release(t, cluster, "drill", true, 1, "Progressing", 10)
+	good := release(t, cluster, "good", false, 0, "Progressing", 10)
+	wait(t, "five releases under way", underWay(5))
 	for _, step := range []error{
-		bad.Move(t.Context(), "Failed", 0),
+		bad.Move(t.Context(), "Failed", 0), drill.Move(t.Context(), "Failed", 0),
 		good.Move(t.Context(), "Promoting", 100), good.Promote(t.Context(), "v2"), good.Move(t.Context(), "Succeeded", 0),
 	} {
 		if step != nil {
 			t.Fatal(step)
 		}
 	}
-	wait(t, "the end of two of them", underWay(2))
+	wait(t, "the end of three of them", underWay(2))
 	// The delivery metrics are worked out once a minute, and when it starts.
 	end()
 	begin()
@@ -274,16 +275,16 @@ func startGatekeeper(t *testing.T) string {
 	return url
 }
 
-// release lets a Canary have a new version, a rehearsal, a share of whose responses are errors, and brings it to a phase
-// and weight.
-func release(t *testing.T, cluster *crowd.Crowd, name string, bad float64, phase string, weight int) *crowd.Member {
+// release lets a Canary have a new version, which may be a rehearsal, a share of whose responses are errors, and brings it
+// to a phase and weight.
+func release(t *testing.T, cluster *crowd.Crowd, name string, drill bool, bad float64, phase string, weight int) *crowd.Member {
 	t.Helper()
 	member, err := cluster.Join(t.Context(), name)
 	if err != nil {
 		t.Fatal(err)
 	}
 	member.Annotations = map[string]string{
-		"rollout.monitoring/drill": "true", "rollout.monitoring/commit-time": time.Now().Add(-time.Hour).Format(time.RFC3339),
+		"rollout.monitoring/drill": strconv.FormatBool(drill), "rollout.monitoring/commit-time": time.Now().Add(-time.Hour).Format(time.RFC3339),
 	}
 	if err := member.Release(t.Context(), "v2", bad); err != nil {
 		t.Fatal(err)

@@ -37,12 +37,13 @@ type Spread struct {
 	P90    float64 `json:"p90Seconds"`
 }
 
-// Of are the figures of rollouts that ended at from or later, and before to.
+// Of are the figures of rollouts that ended at from or later, and before to. Drills are left out: a rehearsed failure is no
+// failed change, and nobody meant to deploy it.
 func Of(rollouts []rollout.Brief, from, to time.Time) Figures {
 	var f Figures
 	var lead, restore []time.Duration
 	for _, r := range rollouts {
-		if r.EndedAt.Before(from) || !r.EndedAt.Before(to) {
+		if r.Revision.Drill || r.EndedAt.Before(from) || !r.EndedAt.Before(to) {
 			continue
 		}
 		switch r.Result {

@@ -24,6 +24,10 @@ func TestFigures(t *testing.T) {
 	noTraffic.FirstTrafficAt = time.Time{}
 	unseen := ended("a", rollout.Promoted, 6)
 	unseen.Unseen, unseen.FirstTrafficAt = true, time.Time{}
+	drill := func(b rollout.Brief) rollout.Brief {
+		b.Revision.Drill = true
+		return b
+	}
 	day := 24 * time.Hour
 	for name, c := range map[string]struct {
 		rollouts []rollout.Brief
@@ -46,6 +50,10 @@ func TestFigures(t *testing.T) {
 		},
 		"what was not decided counts for nothing": {
 			[]rollout.Brief{ended("a", rollout.Superseded, 1), ended("a", rollout.Aborted, 1), {StartedAt: end.Add(-time.Hour)}}, Figures{},
+		},
+		"a drill is no failed change, no deployment and no promise of a fast restore": {
+			[]rollout.Brief{drill(ended("a", rollout.RolledBack, 1)), drill(ended("a", rollout.Promoted, 1)), drill(ended("a", rollout.Stuck, 1)), ended("a", rollout.Promoted, 2)},
+			Figures{Deployments: 1, PerDay: .1, Decided: 1},
 		},
 		"the window is from its begin to just before its end": {
 			[]rollout.Brief{ended("a", rollout.Promoted, 240), ended("a", rollout.Promoted, 241), ended("a", rollout.Promoted, 0)}, Figures{Deployments: 1, PerDay: .1, Decided: 1},

@@ -115,6 +115,7 @@ func (d *door) measured(hook rollout.Hook) gin.HandlerFunc {
 		handle = d.finished
 	}
 	duration := d.duration.WithLabelValues(string(hook))
+	d.requests.WithLabelValues(string(hook), "200") // from 0 on: the first one is to be seen too
 	return func(c *gin.Context) {
 		began := time.Now()
 		c.Request.Body = http.MaxBytesReader(c.Writer, c.Request.Body, maxBody)
