@@ -48,12 +48,15 @@ func rollouts() *dashboard.DashboardBuilder {
 // rolloutMarks are the moments that explain the lines. The verdict that ends a rollout is marked where it begins; 15 s are the
 // step of the query. Pass and hold take turns with every step, and have their lane.
 func rolloutMarks() []*dashboard.AnnotationQueryBuilder {
+	// Over time, since a rollout that fails may be gone before the next step.
+	failed := func(offset string) string {
+		return `max by (verdict) (max_over_time(gatekeeper_verdict{` + ofCanary + `,verdict="fail"}[15s]` + offset + `)) == 1`
+	}
 	return []*dashboard.AnnotationQueryBuilder{
 		mark("Start", sky, `max by (namespace, canary, version) (gatekeeper_rollout_info{`+ofCanary+`})`+
 			` * on (namespace, canary) group_left () max by (namespace, canary) (gatekeeper_rollout_started_timestamp_seconds{`+ofCanary+`}) * 1000`,
 			"{{version}} starts").UseValueForTime(true),
-		mark("Verdict", vermilion, `max by (verdict) (gatekeeper_verdict{`+ofCanary+`,verdict="fail"}) == 1`+
-			` unless max by (verdict) (gatekeeper_verdict{`+ofCanary+`,verdict="fail"} offset 15s) == 1`, "{{verdict}}"),
+		mark("Verdict", vermilion, failed("")+" unless "+failed(" offset 15s"), "{{verdict}}"),
 		mark("End", purple, `sum by (result) (gatekeeper_rollouts_total{`+ofCanary+`}) > sum by (result) (gatekeeper_rollouts_total{`+ofCanary+`} offset 15s)`,
 			"{{result}}"),
 	}
