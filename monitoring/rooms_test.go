@@ -30,7 +30,7 @@ var pure = map[string][]string{
 	"slo":   {"cmp", "errors", "fmt", "maps", "math", "slices", "strconv", "strings", "time"},
 	"rules": {"cmp", "errors", "fmt", "maps", "math", "slices", "strconv", "strings", "time"},
 	"dashboards": {
-		"encoding/json", "fmt", "slices", "strings", "time",
+		"encoding/json", "fmt", "slices", "time",
 		sdk + "bargauge", sdk + "cog", sdk + "cog/variants", sdk + "common", sdk + "dashboard", sdk + "prometheus",
 		sdk + "stat", sdk + "statetimeline", sdk + "table", sdk + "timeseries", sdk + "units",
 	},

@@ -42,8 +42,6 @@ type panel[B any] interface {
 	Datasource(common.DataSourceRef) B
 	GridPos(dashboard.GridPos) B
 	Targets([]cog.Builder[variants.Dataquery]) B
-	Thresholds(cog.Builder[dashboard.ThresholdsConfig]) B
-	ColorScheme(cog.Builder[dashboard.FieldColor]) B
 }
 
 // with gives a panel what it says of itself, and its queries the names A, B, C.
@@ -144,14 +142,19 @@ func dashed() *common.GraphThresholdsStyleConfigBuilder {
 	return common.NewGraphThresholdsStyleConfigBuilder().Mode(common.GraphThresholdsStyleModeDashed)
 }
 
-// byThreshold colours values by the thresholds.
-func byThreshold() *dashboard.FieldColorBuilder {
-	return dashboard.NewFieldColorBuilder().Mode(dashboard.FieldColorModeIdThresholds)
+// one colour for all of a panel.
+func one(colour string) *dashboard.FieldColorBuilder {
+	return dashboard.NewFieldColorBuilder().Mode(dashboard.FieldColorModeIdFixed).FixedColor(colour)
 }
 
 // fixed is the colour of one series, whatever others are there.
 func fixed(colour string) []dashboard.DynamicConfigValue {
 	return []dashboard.DynamicConfigValue{{Id: "color", Value: map[string]string{"mode": "fixed", "fixedColor": colour}}}
+}
+
+// broken makes a line of strokes and gaps, in pixels.
+func broken(stroke, gap int) []dashboard.DynamicConfigValue {
+	return []dashboard.DynamicConfigValue{{Id: "custom.lineStyle", Value: map[string]any{"fill": "dash", "dash": []int{stroke, gap}}}}
 }
 
 // versions gives canary and primary their colours, in every panel the same.

@@ -1,8 +1,6 @@
 package dashboards
 
 import (
-	"strings"
-
 	"github.com/grafana/grafana-foundation-sdk/go/bargauge"
 	"github.com/grafana/grafana-foundation-sdk/go/common"
 	"github.com/grafana/grafana-foundation-sdk/go/dashboard"
@@ -31,18 +29,10 @@ func rollouts() *dashboard.DashboardBuilder {
 		WithPanel(verdictAndGates()).
 		WithPanel(evidence()).
 		WithPanel(duration()).
-		WithPanel(delivery(9, 8, "Deploys a day", units.Short, "no rollout has ended",
-			"Promoted rollouts a day, over 30 days. Few and big releases are the risky ones: release smaller changes.",
-			`gatekeeper_dora_deployments_per_day`).Decimals(2)).
-		WithPanel(delivery(10, 12, "Lead time", units.Seconds, "no commit times known",
-			"Median time from the commit to the promotion, over 30 days. If it grows, look which gate holds longest.",
-			`gatekeeper_dora_lead_time_seconds{quantile="0.5"}`)).
-		WithPanel(delivery(11, 16, "Failed changes", units.PercentUnit, "no rollout has ended",
-			"Share of the rollouts of 30 days that were rolled back or got stuck. Above 15 % look for what tests let through.",
-			`gatekeeper_dora_change_failure_ratio`).Thresholds(thresholds(blue, step{.15, orange}, step{.3, vermilion}))).
-		WithPanel(delivery(12, 20, "Time to restore", units.Seconds, "nothing was rolled back",
-			"Median time from a bad rollout's first traffic to the end of its rollback, over 30 days. Above 5 minutes read the evidence of the slow ones.",
-			`gatekeeper_dora_time_to_restore_seconds{quantile="0.5"}`).Thresholds(thresholds(blue, step{300, orange}, step{600, vermilion})))
+		WithPanel(deploys()).
+		WithPanel(leadTime()).
+		WithPanel(failedChanges()).
+		WithPanel(timeToRestore())
 }
 
 // rolloutMarks are the moments that explain the lines. The verdict that ends a rollout is marked where it begins; 15 s are the
@@ -70,7 +60,7 @@ func underWay() *stat.PanelBuilder {
 		now(`max by (stable) (gatekeeper_rollout_info{`+ofCanary+`})`, "{{stable}}").Format(prometheus.PromQueryFormatTable)).
 		ReduceOptions(last().Fields("/^(version|stable)$/")).
 		TextMode(common.BigValueTextModeValueAndName).
-		ColorScheme(dashboard.NewFieldColorBuilder().Mode(dashboard.FieldColorModeIdFixed).FixedColor(orange)).
+		ColorScheme(one(orange)).
 		OverrideByName("stable", fixed(grey))
 }
 
@@ -90,7 +80,7 @@ func ended() *stat.PanelBuilder {
 		says: "Rollouts that ended, by result. Stuck ones need a person: runbook rolloutstuck in docs/operations.md.",
 	}, now(`round(sum by (result) (increase(gatekeeper_rollouts_total{`+ofCanary+`}[$__range])))`, "{{result}}")).
 		Decimals(0).
-		ColorScheme(dashboard.NewFieldColorBuilder().Mode(dashboard.FieldColorModeIdFixed).FixedColor(grey)).
+		ColorScheme(one(grey)).
 		OverrideByName("promoted", fixed(blue)).
 		OverrideByName("rolled-back", fixed(vermilion)).
 		OverrideByName("stuck", fixed(purple))
@@ -106,9 +96,7 @@ func share() *timeseries.PanelBuilder {
 		Max(1).
 		LineInterpolation(common.LineInterpolationStepAfter).
 		OverrideByName("share", fixed(orange)).
-		OverrideByName("supported", append(fixed(grey), dashboard.DynamicConfigValue{
-			Id: "custom.lineStyle", Value: map[string]any{"fill": "dash", "dash": []int{10, 10}},
-		}))
+		OverrideByName("supported", append(fixed(grey), broken(10, 10)...))
 }
 
 func errorRate() *timeseries.PanelBuilder {
@@ -163,16 +151,41 @@ func duration() *bargauge.PanelBuilder {
 		says: "From the first traffic to the end, of the rollouts in this time range, by result. Rollbacks that take longer than 5 minutes had too few requests: send more.",
 	}, now(`histogram_quantile(0.5, sum by (le, result) (increase(gatekeeper_rollout_duration_seconds_bucket{`+ofCanary+`}[$__range]))) > 0`, "{{result}}")).
 		Thresholds(thresholds(blue, step{600, orange}, step{1800, vermilion})).
-		ColorScheme(byThreshold())
+		ColorScheme(dashboard.NewFieldColorBuilder().Mode(dashboard.FieldColorModeIdThresholds))
 }
 
-// delivery is one of the four metrics of dora.dev, which the gatekeeper works out from its ledger.
-func delivery(id, x uint32, title, unit, empty, says, metric string) *stat.PanelBuilder {
-	name, labels, _ := strings.Cut(strings.TrimSuffix(metric, "}"), "{")
-	if labels != "" {
-		labels = "," + labels
-	}
-	return figure(about{id: id, title: title, x: x, y: 20, w: 4, h: 5, unit: unit, empty: empty, says: says},
-		now(`max(`+name+`{`+ofCanary+labels+`})`, title)).
-		Thresholds(thresholds(blue))
+// delivery is one of the four metrics of dora.dev, which the gatekeeper works out from its ledger once a minute.
+func delivery(a about, metric, matchers string) *stat.PanelBuilder {
+	a.y, a.w, a.h = 20, 4, 5
+	return figure(a, now(`max(gatekeeper_dora_`+metric+`{`+ofCanary+matchers+`})`, a.title)).Thresholds(thresholds(blue))
+}
+
+const median = `,quantile="0.5"`
+
+func deploys() *stat.PanelBuilder {
+	return delivery(about{
+		id: 9, title: "Deploys a day", x: 8, unit: units.Short, empty: "no rollout has ended",
+		says: "Promoted rollouts a day, over 30 days. Few and big releases are the risky ones: release smaller changes.",
+	}, "deployments_per_day", "").Decimals(2)
+}
+
+func leadTime() *stat.PanelBuilder {
+	return delivery(about{
+		id: 10, title: "Lead time", x: 12, unit: units.Seconds, empty: "no commit times known",
+		says: "Median time from the commit to the promotion, over 30 days. If it grows, look which gate holds longest.",
+	}, "lead_time_seconds", median)
+}
+
+func failedChanges() *stat.PanelBuilder {
+	return delivery(about{
+		id: 11, title: "Failed changes", x: 16, unit: units.PercentUnit, empty: "no rollout has ended",
+		says: "Share of the rollouts of 30 days that were rolled back or got stuck. Above 15 % look for what tests let through.",
+	}, "change_failure_ratio", "").Thresholds(thresholds(blue, step{.15, orange}, step{.3, vermilion}))
+}
+
+func timeToRestore() *stat.PanelBuilder {
+	return delivery(about{
+		id: 12, title: "Time to restore", x: 20, unit: units.Seconds, empty: "nothing was rolled back",
+		says: "Median time from a bad rollout's first traffic to the end of its rollback, over 30 days. Above 5 minutes read the evidence of the slow ones.",
+	}, "time_to_restore_seconds", median).Thresholds(thresholds(blue, step{300, orange}, step{600, vermilion}))
 }

@@ -73,16 +73,13 @@ func latency() *timeseries.PanelBuilder {
 	quantile := func(q, name string) *prometheus.DataqueryBuilder {
 		return over(`histogram_quantile(`+q+`, `+byVersion(rate("http_request_duration_seconds_bucket"), ", le")+`)`, "{{version}} "+name)
 	}
-	dash := func(pixels ...int) []dashboard.DynamicConfigValue {
-		return []dashboard.DynamicConfigValue{{Id: "custom.lineStyle", Value: map[string]any{"fill": "dash", "dash": pixels}}}
-	}
 	return versions(lines(about{
 		id: 4, title: "Duration by version", y: 8, w: 12, h: 9, unit: units.Seconds, empty: "no requests",
 		says: "Half, 95 % and 99 % of the requests took no longer than this. A diamond is one request: its link leads to the trace.",
 	}, quantile("0.99", "p99").Exemplar(true), quantile("0.95", "p95"), quantile("0.5", "p50"))).
 		FillOpacity(0).
-		OverrideByRegexp("/p95$/", dash(10, 5)).
-		OverrideByRegexp("/p50$/", dash(2, 6))
+		OverrideByRegexp("/p95$/", broken(10, 5)).
+		OverrideByRegexp("/p50$/", broken(2, 6))
 }
 
 func running() *table.PanelBuilder {
@@ -117,9 +114,7 @@ func load() *timeseries.PanelBuilder {
 		says: "What the load generator should send and what it was answered, by status; 0 is no answer. Less sent than wanted: the generator is too small.",
 	}, over(`sum(loadgen_rate_target)`, "wanted"),
 		over(`sum by (code) (rate(loadgen_requests_total[$__rate_interval]))`, "{{code}}")).
-		OverrideByName("wanted", append(fixed(grey), dashboard.DynamicConfigValue{
-			Id: "custom.lineStyle", Value: map[string]any{"fill": "dash", "dash": []int{10, 10}},
-		})).
+		OverrideByName("wanted", append(fixed(grey), broken(10, 10)...)).
 		OverrideByRegexp("/^2/", fixed(blue)).
 		OverrideByName("0", fixed(purple)).
 		OverrideByRegexp("/^5/", fixed(vermilion)).

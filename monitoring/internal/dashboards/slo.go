@@ -49,7 +49,7 @@ func availability() *stat.PanelBuilder {
 		says: "Share of the requests of 30 days that were good, beside the objective. Below it, stop releasing and repair.",
 	}, now(`1 - max(slo:sli_error:ratio_rate30d{`+ofCanary+`})`, "good"), now(`max(slo:objective:ratio{`+ofCanary+`})`, "objective")).
 		Decimals(3).
-		ColorScheme(dashboard.NewFieldColorBuilder().Mode(dashboard.FieldColorModeIdFixed).FixedColor(blue)).
+		ColorScheme(one(blue)).
 		OverrideByName("objective", fixed(grey))
 }
 
@@ -68,7 +68,7 @@ func alertsNow() *stat.PanelBuilder {
 		says: "Alerts that fire for this service, by severity. Each has a runbook in docs/operations.md.",
 	}, now(`count by (severity) (`+firing+`)`, "{{severity}}")).
 		Decimals(0).
-		ColorScheme(dashboard.NewFieldColorBuilder().Mode(dashboard.FieldColorModeIdFixed).FixedColor(orange)).
+		ColorScheme(one(orange)).
 		OverrideByName("critical", fixed(vermilion))
 }
 
