@@ -45,6 +45,12 @@ func (s scraped) add(name, label string, value ...string) {
 	}
 }
 
+// histogram adds the bound of its buckets and returns the names of its series.
+func (s scraped) histogram(name string) []string {
+	s.add(name+"_bucket", "le")
+	return []string{name + "_bucket", name + "_sum", name + "_count"}
+}
+
 // families adds what a page of metrics shows.
 func (s scraped) families(families map[string]*dto.MetricFamily) {
 	for name, family := range families {
@@ -52,8 +58,7 @@ func (s scraped) families(families map[string]*dto.MetricFamily) {
 			names := []string{name}
 			switch family.GetType() {
 			case dto.MetricType_HISTOGRAM:
-				names = []string{name + "_bucket", name + "_sum", name + "_count"}
-				s.add(name+"_bucket", "le")
+				names = s.histogram(name)
 			case dto.MetricType_SUMMARY:
 				names = []string{name, name + "_sum", name + "_count"}
 				s.add(name, "quantile")
@@ -73,14 +78,18 @@ func (s scraped) families(families map[string]*dto.MetricFamily) {
 // that have a Name, followed by a list of labels. Their values are not known.
 func (s scraped) source(t *testing.T, module, folder, prefix string) {
 	t.Helper()
-	files, err := parser.ParseDir(token.NewFileSet(), filepath.Join(moduleDir(t, module), folder), nil, 0)
-	if err != nil {
-		t.Fatal(err)
+	files, err := filepath.Glob(filepath.Join(moduleDir(t, module), folder, "*.go"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("find the source of %s: %v, %v", module, files, err)
 	}
 	lists := map[string][]string{} // package variables that are lists of strings
 	var calls []*ast.CallExpr
-	for _, pkg := range files {
-		ast.Inspect(pkg, func(node ast.Node) bool {
+	for _, file := range files {
+		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(parsed, func(node ast.Node) bool {
 			switch node := node.(type) {
 			case *ast.ValueSpec:
 				for i, value := range node.Values {
@@ -103,8 +112,7 @@ func (s scraped) source(t *testing.T, module, folder, prefix string) {
 		}
 		names := []string{prefix + name}
 		if histogram {
-			names = []string{prefix + name + "_bucket", prefix + name + "_sum", prefix + name + "_count"}
-			s.add(prefix+name+"_bucket", "le")
+			names = s.histogram(prefix + name)
 		}
 		for _, n := range names {
 			s.add(n, "")
