@@ -23,8 +23,9 @@ var added = []string{"__name__", "namespace", "pod", "app", "job", "instance"}
 func TestQueriesReadWhatIsScraped(t *testing.T) {
 	all := everything(t)
 	all.recorded(t, filepath.Join(root, "monitoring", "alert_rules.yaml"))
+	all.add("up", "") // Prometheus' own
 	found := 0
-	for _, folder := range []string{"flagger", "monitoring"} {
+	for _, folder := range []string{"flagger", "monitoring", "docs"} {
 		for file, queries := range queriesIn(t, filepath.Join(root, folder)) {
 			for _, query := range queries {
 				found++
@@ -82,6 +83,7 @@ var (
 	templates  = regexp.MustCompile(`\{\{[^}]*\}\}`)
 	windows    = regexp.MustCompile(`\$\{?__\w+\}?`)
 	variables  = regexp.MustCompile(`\$\{?\w+\}?`)
+	promql     = regexp.MustCompile("(?s)```promql\n(.*?)\n```") // on a page, one query a line
 	dashboards = regexp.MustCompile(`^label_values\((.*), (\w+)\)$`)
 )
 
@@ -216,7 +218,8 @@ func TestDeadQueriesAreFound(t *testing.T) {
 	}
 }
 
-// queriesIn are all values under the keys query and expr of the YAML and JSON files in folder, by file.
+// queriesIn are all values under the keys query and expr of the YAML and JSON files in folder and all queries on its pages, by
+// file.
 func queriesIn(t *testing.T, folder string) map[string][]string {
 	t.Helper()
 	found := map[string][]string{}
@@ -225,12 +228,18 @@ func queriesIn(t *testing.T, folder string) map[string][]string {
 		if err == nil && entry.IsDir() && (entry.Name() == "tests" || entry.Name() == "pictures") {
 			return filepath.SkipDir // these bring the series along that they ask for
 		}
-		if err != nil || entry.IsDir() || extension != ".yaml" && extension != ".json" {
+		if err != nil || entry.IsDir() || !slices.Contains([]string{".yaml", ".json", ".md"}, extension) {
 			return err
 		}
 		text, err := os.ReadFile(file)
 		if err != nil {
 			return err
+		}
+		if extension == ".md" {
+			for _, block := range promql.FindAllStringSubmatch(string(text), -1) {
+				found[file] = append(found[file], strings.Split(block[1], "\n")...)
+			}
+			return nil
 		}
 		var docs []map[string]any
 		if extension == ".json" {
