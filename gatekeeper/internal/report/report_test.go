@@ -132,6 +132,20 @@ func TestLeadTime(t *testing.T) {
 	}
 }
 
+func TestADrillHasARow(t *testing.T) {
+	r := rolledBack()
+	r.Revision.Drill = true
+	text := &strings.Builder{}
+	if err := Write(text, policy.Tape{Rollout: r, Rules: policy.Default()}, "", trace.Links{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"**drill 3.0.0 (new) of demo/podinfo was rolled back", "\n| drill | a rehearsal"} {
+		if !strings.Contains(text.String(), want) {
+			t.Errorf("no %q in:\n%s", want, text)
+		}
+	}
+}
+
 // Who reads the entry comes to the rollout's trace and to those of failing requests, where it is known how.
 func TestTracesInTheEntry(t *testing.T) {
 	failed := strings.Repeat("ab", 16)

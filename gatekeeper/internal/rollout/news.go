@@ -105,7 +105,7 @@ type Message struct {
 func (r *Rollout) News(event Happening, now time.Time) News {
 	text := r.Summary()
 	if event == HasStarted {
-		text = fmt.Sprintf("%s of %s is being rolled out, stable is %s", r.Revision.Label(), r.Canary, r.Stable.Label())
+		text = fmt.Sprintf("%s is being rolled out, stable is %s", r.subject(), r.Stable.Label())
 	}
 	return News{
 		Event: event, Severity: event.Severity(), Policy: r.Policy, Rollout: r.ID, Canary: r.Canary, Revision: r.Revision, Stable: r.Stable,

@@ -561,7 +561,7 @@ func (r *Rollout) Moment() time.Time {
 
 // Summary says in one sentence how the rollout stands or ended.
 func (r *Rollout) Summary() string {
-	what := fmt.Sprintf("%s of %s", r.Revision.Label(), r.Canary)
+	what := r.subject()
 	if r.Unseen {
 		return r.unseen(what)
 	}
@@ -582,6 +582,15 @@ func (r *Rollout) Summary() string {
 	default:
 		return fmt.Sprintf("%s is on its way: %s", what, r.Verdict.Text())
 	}
+}
+
+// subject is what a sentence about the rollout is about.
+func (r *Rollout) subject() string {
+	what := fmt.Sprintf("%s of %s", r.Revision.Label(), r.Canary)
+	if r.Revision.Drill {
+		return "drill " + what
+	}
+	return what
 }
 
 // unseen says how a rollout ended that was found afterwards. Nothing was judged, so there are no reasons.

@@ -202,3 +202,17 @@ func TestWhatWasFoundAfterwardsSaysSo(t *testing.T) {
 		}
 	}
 }
+
+// Who hears of a rehearsed rollback must not take it for a real one.
+func TestADrillSaysSo(t *testing.T) {
+	r := Rollout{Canary: Key{"demo", "shop"}, Revision: Revision{Hash: "b", Image: "shop:2.0", Drill: true}, Stable: Revision{Hash: "a", Image: "shop:1.0", Drill: true}}
+	for result, want := range map[Result]string{"": "drill 2.0 (b) of demo/shop is on its way", RolledBack: "drill 2.0 (b) of demo/shop was rolled back to 1.0 (a)"} {
+		r.Result = result
+		if got := r.Summary(); !strings.HasPrefix(got, want) {
+			t.Errorf("%q: %s", result, got)
+		}
+	}
+	if got := r.News(HasStarted, time.Time{}).Text; got != "drill 2.0 (b) of demo/shop is being rolled out, stable is 1.0 (a)" {
+		t.Error(got)
+	}
+}
