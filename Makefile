@@ -4,6 +4,7 @@ MODULES := $(PROGRAMS) serve
 VERSION ?= dev
 FUZZTIME ?= 60s
 PACKAGE ?= evidence
+CLUSTER ?= ../shared/cluster/cluster
 COMMIT  ?= $(shell git rev-parse --short HEAD 2>/dev/null || echo none)
 GREMLINS := go run github.com/go-gremlins/gremlins/cmd/gremlins@v0.6.0
 GOLANGCI := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
@@ -17,7 +18,7 @@ export GOTOOLCHAIN := auto
 export PATH := $(CURDIR)/.lab/go/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: rules dashboards pictures screenshots help toolchain lab build test acceptance mutate fuzz bench crash golden report lint charts prove demo image
+.PHONY: views rules dashboards pictures screenshots help toolchain lab build test acceptance mutate fuzz bench crash golden report lint charts prove demo image
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
@@ -63,6 +64,8 @@ pictures: monitoring/pictures/node_modules/.package-lock.json ## draw the dashbo
 	node monitoring/pictures/pictures.mjs --prometheus "$(PROMETHEUS)" $(ARGS)
 monitoring/pictures/node_modules/.package-lock.json: monitoring/pictures/package-lock.json
 	cd monitoring/pictures && npm ci --ignore-scripts --no-audit --no-fund
+views: toolchain ## prove collector and Jaeger on a cluster of CLUSTER=../shared/cluster/cluster, built from their modules; minutes
+	hack/views $(CLUSTER)
 screenshots: lab ## take the pictures of the page in docs/screenshots anew, of real releases in the embedded engine (needs chromium)
 	mkdir -p docs/screenshots && cd lab && SCREENSHOTS=$(CURDIR)/docs/screenshots go test -count 1 -timeout 20m -run '^TestReleasesOnThePage$$' .
 lint: toolchain ## check style with the pinned linter, formatting and module files included
