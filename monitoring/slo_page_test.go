@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -43,6 +44,23 @@ func TestThePageOfObjectivesHasTheRightFigures(t *testing.T) {
 	for _, want := range sentences(promise) {
 		if !strings.Contains(string(page), want) {
 			t.Errorf("the page does not say %q", want)
+		}
+	}
+}
+
+// What the page shows of slo.yaml is taken by it: a whole entry, and queries in the place of source and good.
+func TestTheExamplesOfThePageAreTaken(t *testing.T) {
+	page, err := os.ReadFile("../docs/slo.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	examples := regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllStringSubmatch(string(page), -1)
+	if len(examples) != 2 {
+		t.Fatalf("there are %d examples, want 2", len(examples))
+	}
+	for _, entry := range []string{examples[0][1], "  - namespace: shop\n    canary: orders\n    objective: 99\n" + examples[1][1]} {
+		if _, err := slofile.Parse("example", []byte("scrape: 5s\nservices:\n"+entry)); err != nil {
+			t.Errorf("%v\n%s", err, entry)
 		}
 	}
 }
