@@ -120,6 +120,38 @@ func TestEveryAlertFindsItsReceivers(t *testing.T) {
 	}
 }
 
+// An alert that has another name by now would quietly not be silenced.
+func TestWhatIsSilencedIsInTheRules(t *testing.T) {
+	known := map[string]bool{}
+	for _, labels := range alertRules(t) {
+		known[labels["alertname"]], known[labels["tier"]] = true, true
+	}
+	text, err := os.ReadFile(filepath.Join(root, alertmanagers[0]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := 0
+	for _, rule := range dig[[]any](t, documents(t, text)[0], "inhibit_rules") {
+		for _, side := range []string{"source_matchers", "target_matchers"} {
+			for _, matcher := range dig[[]any](t, rule, side) {
+				label, value, _ := strings.Cut(dig[string](t, matcher), "=")
+				if label == "severity" {
+					continue
+				}
+				for name := range strings.SplitSeq(strings.Trim(value, `~"`), "|") {
+					named++
+					if !known[name] {
+						t.Errorf("no rule makes an alert with %s %s", label, name)
+					}
+				}
+			}
+		}
+	}
+	if named == 0 {
+		t.Error("no matcher was found: this test looks in the wrong place")
+	}
+}
+
 // told is what one message to the gatekeeper says.
 type told struct {
 	authorization string

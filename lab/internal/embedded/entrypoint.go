@@ -82,7 +82,7 @@ func adapted(args []string, getenv func(string) string, adapt func([]byte, strin
 func place(api *rest.Config, authority string, getenv func(string) string) Place {
 	return Place{
 		Discovery: api.Host + discoveryPath, Token: api.BearerToken, Authority: authority, Port: getenv("PORT_9090"),
-		// By either name the proxy is told names and not addresses; older programs know only this one.
+		// Either scheme lets the proxy find the names; older programs know only this one.
 		Proxy: strings.Replace(getenv("HTTP_PROXY"), "socks5h://", "socks5://", 1),
 	}
 }
