@@ -229,8 +229,10 @@ func TestUpInstallsEverythingOnce(t *testing.T) {
 func secrets(t *testing.T, w *world) (values [4]string) {
 	t.Helper()
 	for i, at := range [][3]string{
-		{SystemNamespace, TokensSecret, OperatorToken}, {SystemNamespace, TokensSecret, alertsToken},
-		{MonitoringNamespace, alertmanagerSecret, gatekeeperToken}, {MonitoringNamespace, alertmanagerSecret, slackURL},
+		{SystemNamespace, TokensSecret, OperatorToken},
+		{SystemNamespace, TokensSecret, alertsToken},
+		{MonitoringNamespace, alertmanagerSecret, gatekeeperToken},
+		{MonitoringNamespace, alertmanagerSecret, slackURL},
 	} {
 		var err error
 		if values[i], err = w.client.Secret(t.Context(), at[0], at[1], at[2]); err != nil {
