@@ -1,6 +1,8 @@
 package static
 
 import (
+	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,6 +17,8 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/filesys"
 	"sigs.k8s.io/kustomize/kyaml/resid"
 	strict "sigs.k8s.io/yaml"
+
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/lab/internal/stack"
 )
 
 // built are the manifests of a folder as kubectl apply -k sends them: the names of its ConfigMaps, and its Deployments, read
@@ -115,6 +119,52 @@ func unmounted(pod corev1.PodSpec, configMaps map[string]map[string]string) (pro
 		}
 	}
 	return problems
+}
+
+// The names under which the parts look for each other are those of Services, whose ports lead to ports of pods.
+func TestTheViewsFindEachOther(t *testing.T) {
+	reached := map[string]bool{} // host:port
+	for _, folder := range []string{"monitoring", "monitoring/views"} {
+		_, deployments := built(t, folder)
+		for _, d := range deployments {
+			text, err := os.ReadFile(filepath.Join(root, folder, d.Name, "service.yaml"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var s corev1.Service
+			if err := strict.UnmarshalStrict(text, &s); err != nil {
+				t.Fatal(err)
+			}
+			if s.Name != d.Name || !maps.Equal(s.Spec.Selector, d.Spec.Selector.MatchLabels) {
+				t.Errorf("Service %s does not select the pods of %s", s.Name, d.Name)
+			}
+			for _, port := range s.Spec.Ports {
+				if !slices.ContainsFunc(d.Spec.Template.Spec.Containers[0].Ports, func(p corev1.ContainerPort) bool { return p.Name == port.TargetPort.StrVal }) {
+					t.Errorf("port %s of Service %s leads to no port of the pods", port.Name, s.Name)
+				}
+				reached[fmt.Sprintf("%s.%s:%d", s.Name, d.Namespace, port.Port)] = true
+			}
+		}
+	}
+	config := func(file string) any {
+		text, err := os.ReadFile(filepath.Join(root, "monitoring", file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return documents(t, text)[0]
+	}
+	sources := config("views/grafana/datasources.yaml")
+	for who, address := range map[string]string{
+		"Prometheus":     dig[string](t, config("prometheus.yaml"), "alerting", "alertmanagers", 0, "static_configs", 0, "targets", 0),
+		"the collector":  dig[string](t, config("views/otel-collector/config.yaml"), "exporters", "otlp_grpc", "endpoint"),
+		"Grafana":        dig[string](t, sources, "datasources", 0, "url"),
+		"Grafana, too,":  dig[string](t, sources, "datasources", 1, "url"),
+		"what is traced": stack.CollectorURL,
+	} {
+		if !reached[strings.TrimPrefix(address, "http://")] {
+			t.Errorf("%s looks for %s, which no Service is", who, address)
+		}
+	}
 }
 
 // Grafana gets the dashboards as they are, and a trace that an exemplar names is looked up where traces go.
