@@ -7,7 +7,6 @@ import (
 	"go/parser"
 	"go/token"
 	"io"
-	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -251,9 +250,9 @@ func startGatekeeper(t *testing.T) string {
 		return start(t, program, "serve", "--hook-listen", freeAddress(t), "--listen", address, "--data", dir,
 			"--policies", filepath.Join(dir, "policies"), "--kubeconfig", filepath.Join(dir, "kubeconfig"), "--webhook-url", "http://127.0.0.1:1/")
 	}
-	shows := func(n float64, name string, label ...string) {
+	shows := func(n float64, name string) {
 		t.Helper()
-		wait(t, name, func() bool { return answers(t, url+"/readyz") && valueOf(scrape(t, url), name, label...) >= n })
+		wait(t, name, func() bool { return answers(t, url+"/readyz") && valueOf(scrape(t, url), name) >= n })
 	}
 	underWay := func(n float64) func() bool {
 		return func() bool { return valueOf(scrape(t, url), "gatekeeper_rollouts_under_way") == n }
@@ -362,20 +361,11 @@ func wait(t *testing.T, what string, there func() bool) {
 	}
 }
 
-// valueOf adds up the series of a counter or gauge that have a label, name and value, or all of them.
-func valueOf(families map[string]*dto.MetricFamily, name string, label ...string) float64 {
+// valueOf adds up the series of a counter or gauge.
+func valueOf(families map[string]*dto.MetricFamily, name string) float64 {
 	sum := 0.0
 	for _, m := range families[name].GetMetric() {
-		has := maps.Collect(func(yield func(string, string) bool) {
-			for _, l := range m.GetLabel() {
-				if !yield(l.GetName(), l.GetValue()) {
-					return
-				}
-			}
-		})
-		if len(label) == 0 || has[label[0]] == label[1] {
-			sum += m.GetCounter().GetValue() + m.GetGauge().GetValue()
-		}
+		sum += m.GetCounter().GetValue() + m.GetGauge().GetValue()
 	}
 	return sum
 }
