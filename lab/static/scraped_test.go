@@ -184,22 +184,34 @@ func moduleDir(t *testing.T, module string) string {
 	return found.Dir
 }
 
-// everything is scraped of programs that run here, and of those whose source says it.
-func everything(t *testing.T) scraped {
-	t.Helper()
-	all := scraped{"up": {}}
+// The programs run as they ship, with all that a metric may hang on: a chaos token, an attack, releases that wait, ended and
+// were rehearsed, somebody to tell, a collector for traces.
+func TestMetrics(t *testing.T) {
 	token := filepath.Join(t.TempDir(), "token")
 	if err := os.WriteFile(token, []byte("secret"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
 	app := startApp(t, "APP_CHAOS_TOKEN_FILE="+token)
-	all.families(scrape(t, app))
-	all.families(scrape(t, startLoadgen(t, app)))
-	all.families(scrape(t, startGatekeeper(t)))
-	all.source(t, "github.com/fluxcd/flagger@v"+stack.FlaggerVersion, "pkg/metrics", "flagger_")
-	// Releases of the controller are no versions of the module. This is v1.11, whose labels are those of today.
-	all.source(t, "k8s.io/ingress-nginx@v0.0.0-20240708192948-52c50467d67d", "internal/ingress/metric/collectors", "nginx_ingress_controller_")
-	return all
+	pages := map[string]map[string]*dto.MetricFamily{
+		"app": scrape(t, app), "loadgen": scrape(t, startLoadgen(t, app)), "gatekeeper": scrape(t, startGatekeeper(t)),
+	}
+	t.Run("are documented", func(t *testing.T) {
+		for program, families := range pages {
+			agrees(t, program, families)
+		}
+	})
+	t.Run("are all that queries read", func(t *testing.T) {
+		all := scraped{"up": {}}
+		for _, families := range pages {
+			all.families(families)
+		}
+		all.source(t, "github.com/fluxcd/flagger@v"+stack.FlaggerVersion, "pkg/metrics", "flagger_")
+		// Releases of the controller are no versions of the module. This is v1.11, whose labels are those of today.
+		all.source(t, "k8s.io/ingress-nginx@v0.0.0-20240708192948-52c50467d67d", "internal/ingress/metric/collectors", "nginx_ingress_controller_")
+		all.recorded(t, filepath.Join(root, "monitoring", "alert_rules.yaml"))
+		queriesAreLive(t, all)
+	})
 }
 
 // startLoadgen starts the load generator's service with one attack on a URL, and returns its own.
