@@ -15,7 +15,7 @@ import (
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/lab/internal/packages"
 )
 
-// promtool is this machine's, or fetched to where the lab keeps its packages. It must be content.
+// promtool must be content.
 func promtool(t *testing.T, args ...string) {
 	t.Helper()
 	if out, err := askPromtool(t, args...); err != nil {
@@ -24,6 +24,13 @@ func promtool(t *testing.T, args ...string) {
 }
 
 func askPromtool(t *testing.T, args ...string) (string, error) {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), programs(t).Promtool, args...).CombinedOutput()
+	return string(out), err
+}
+
+// programs are this machine's, or fetched to where the lab keeps its packages.
+func programs(t *testing.T) packages.Programs {
 	t.Helper()
 	dir, err := filepath.Abs(filepath.Join(root, ".lab", "cache", "packages"))
 	if err != nil {
@@ -36,9 +43,8 @@ func askPromtool(t *testing.T, args ...string) (string, error) {
 		}
 		t.Skip(err)
 	}
-	programs, _ := finder.Find()
-	out, err := exec.CommandContext(t.Context(), programs.Promtool, args...).CombinedOutput()
-	return string(out), err
+	found, _ := finder.Find()
+	return found
 }
 
 // Distributions build Prometheus without Kubernetes' discovery, so what is checked is the configuration as the embedded

@@ -3,6 +3,7 @@ package rules
 
 import (
 	"fmt"
+	"maps"
 	"strconv"
 	"time"
 
@@ -80,10 +81,7 @@ func Text(d time.Duration) string {
 func number(x float64) string { return strconv.FormatFloat(x, 'g', -1, 64) }
 
 func with(labels map[string]string, pairs ...string) map[string]string {
-	all := map[string]string{}
-	for k, v := range labels {
-		all[k] = v
-	}
+	all := maps.Clone(labels)
 	for i := 0; i < len(pairs); i += 2 {
 		all[pairs[i]] = pairs[i+1]
 	}

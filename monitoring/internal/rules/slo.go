@@ -2,6 +2,7 @@ package rules
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
@@ -77,7 +78,8 @@ func burn(s slo.Service, t times) Group {
 	for _, tier := range slo.Tiers() {
 		group.Rules = append(group.Rules, tierAlert(s, tier, t))
 	}
-	absent := with(with(labels(s), "severity", "warning"), flat(s.Labels)...)
+	absent := with(labels(s), "severity", "warning")
+	maps.Copy(absent, s.Labels)
 	group.Rules = append(group.Rules, Rule{
 		Alert: "SLOMetricsAbsent", Labels: absent, For: 10 * time.Minute,
 		Expr: fmt.Sprintf("absent(slo:sli_total:rate{sloth_id=%q})", s.ID()),
@@ -101,22 +103,15 @@ func tierAlert(s slo.Service, tier slo.Tier, t times) Rule {
 	least := fmt.Sprintf("  slo:sli_total:rate%s{sloth_id=%q} * %s >= %s", long, s.ID(), number(t.of(tier.Long).Seconds()), number(s.Least()))
 	text := fmt.Sprintf("{{ $value | humanizePercentage }} of the requests of the last %s were bad, and more than %s %% of those of the last %s. At %s times the even rate %s %% of the error budget of %s are spent in %s.",
 		long, number(slo.Percent(tier.Factor(s.Period)*s.Budget())), short, factor, number(slo.Percent(tier.Share)), Text(s.Period), long)
+	all := with(labels(s), "severity", severity, "sloth_severity", sloth, "tier", tier.Name, "long", long, "short", short)
+	maps.Copy(all, s.Labels)
 	return Rule{
-		Alert: "ErrorBudgetBurn",
-		Expr:  strings.Join([]string{"(", above(long), "  and", above(short), ")", "and on (sloth_id)", least}, "\n"),
-		Labels: with(with(labels(s), "severity", severity, "sloth_severity", sloth, "tier", tier.Name, "long", long, "short", short),
-			flat(s.Labels)...),
+		Alert:  "ErrorBudgetBurn",
+		Expr:   strings.Join([]string{"(", above(long), "  and", above(short), ")", "and on (sloth_id)", least}, "\n"),
+		Labels: all,
 		Annotations: annotations("ErrorBudgetBurn",
 			fmt.Sprintf("{{ $labels.namespace }}/{{ $labels.canary }} spends its error budget more than %s times too fast", factor), text),
 	}
-}
-
-func flat(labels map[string]string) []string {
-	var pairs []string
-	for k, v := range labels {
-		pairs = append(pairs, k, v)
-	}
-	return pairs
 }
 
 func annotations(alert, summary, description string) map[string]string {

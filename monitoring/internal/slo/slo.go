@@ -4,6 +4,7 @@ package slo
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -140,9 +141,9 @@ func (s Spec) Validate() error {
 }
 
 func (s Service) validate(wrong func(field, why string, args ...any)) {
-	for field, name := range map[string]string{"namespace": s.Namespace, "canary": s.Canary, "slo": s.Name} {
-		if !isName(name) {
-			wrong(field, "%q is not a name of lower-case letters, digits and hyphens", name)
+	for _, name := range [][2]string{{"namespace", s.Namespace}, {"canary", s.Canary}, {"slo", s.Name}} {
+		if !isName(name[1]) {
+			wrong(name[0], "%q is not a name of lower-case letters, digits and hyphens", name[1])
 		}
 	}
 	if s.Period < Tiers()[3].Long || s.Period%(24*time.Hour) != 0 {
@@ -157,7 +158,7 @@ func (s Service) validate(wrong func(field, why string, args ...any)) {
 	if s.MinRequests < 0 {
 		wrong("minRequests", "must not be negative")
 	}
-	for label := range s.Labels {
+	for _, label := range slices.Sorted(maps.Keys(s.Labels)) {
 		if slices.Contains(reserved(), label) || strings.HasPrefix(label, "sloth_") {
 			wrong("labels", "%s is a label that the rules set themselves", label)
 		}
@@ -180,9 +181,9 @@ func (s Service) validateSource(wrong func(field, why string, args ...any)) {
 			}
 		}
 	case Queries:
-		for field, query := range map[string]string{"errors": s.Errors, "total": s.Total} {
-			if !strings.Contains(query, Window) {
-				wrong(field, "needs a query with %s in it, such as rate(x_total[%s])", Window, Window)
+		for _, query := range [][2]string{{"errors", s.Errors}, {"total", s.Total}} {
+			if !strings.Contains(query[1], Window) {
+				wrong(query[0], "needs a query with %s in it, such as rate(x_total[%s])", Window, Window)
 			}
 		}
 	default:
