@@ -32,6 +32,8 @@ type Member struct {
 	weight  int
 	// Annotations of the pod templates of its next versions.
 	Annotations map[string]string
+	// Address is that of a program whose /metrics are the pod's of the target's next versions; "": made-up counts.
+	Address string
 }
 
 // deployment is one of a Member's two.
@@ -197,11 +199,20 @@ func (m *Member) roll(ctx context.Context, d *deployment, version string, bad fl
 	_, err = m.crowd.createWithStatus(ctx, podsPath, object{
 		"metadata": object{
 			"name": d.pod, "labels": labels, "ownerReferences": owner("ReplicaSet", set, uid),
-			"annotations": object{"prometheus.io/port": m.port, "prometheus.io/path": "/" + d.pod},
+			"annotations": m.metrics(d),
 		},
 		"spec": podSpec(version),
 	}, object{"phase": "Running", "podIP": "127.0.0.1", "conditions": []object{{"type": "Ready", "status": "True", "lastTransitionTime": now.UTC().Format(time.RFC3339)}}})
 	return err
+}
+
+// metrics say where the newest pod of d shows its counts.
+func (m *Member) metrics(d *deployment) object {
+	_, port, err := net.SplitHostPort(m.Address)
+	if err != nil || d != &m.target {
+		return object{"prometheus.io/port": m.port, "prometheus.io/path": "/" + d.pod}
+	}
+	return object{"prometheus.io/port": port, "prometheus.io/path": "/metrics"}
 }
 
 // remove takes a Deployment's pod away.
