@@ -4,14 +4,17 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/goccy/go-yaml"
+	monitoringv1 "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
 	promlabels "github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
+	strict "sigs.k8s.io/yaml"
 )
 
 // The tests of the rules say what the arithmetic gives; the generator of the rules does not know them.
@@ -46,6 +49,45 @@ func TestOtherServicesAreOneMoreEntry(t *testing.T) {
 	}
 	write(t, filepath.Join(dir, "services.yaml"), read(t, filepath.Join(folder, "services.yaml")))
 	promtool(t, "test", "rules", filepath.Join(dir, "services.yaml"))
+}
+
+// The operator's types know every field, and the rules are those of the file.
+func TestTheOperatorGetsTheSameRules(t *testing.T) {
+	var object monitoringv1.PrometheusRule
+	operator(t, "prometheusrule.yaml", &object)
+	var file monitoringv1.PrometheusRuleSpec
+	if err := strict.UnmarshalStrict([]byte(read(t, filepath.Join(root, "monitoring", "alert_rules.yaml"))), &file); err != nil {
+		t.Fatal(err)
+	}
+	if object.Kind != monitoringv1.PrometheusRuleKind || object.APIVersion != monitoringv1.SchemeGroupVersion.String() {
+		t.Errorf("the object is a %s of %s", object.Kind, object.APIVersion)
+	}
+	if len(file.Groups) == 0 || !reflect.DeepEqual(object.Spec, file) {
+		t.Errorf("the operator gets %d groups, the file has %d, or they differ", len(object.Spec.Groups), len(file.Groups))
+	}
+}
+
+// Slices of the traffic add up only if slo.yaml has the interval of the scrapes.
+func TestTheObjectivesKnowHowOftenCountersAreRead(t *testing.T) {
+	folder := filepath.Join(root, "monitoring")
+	want := dig[string](t, documents(t, []byte(read(t, filepath.Join(folder, "slo.yaml"))))[0], "scrape")
+	if got := dig[string](t, documents(t, []byte(read(t, filepath.Join(folder, "prometheus.yaml"))))[0], "global", "scrape_interval"); got != want {
+		t.Errorf("prometheus.yaml has %s, slo.yaml %s", got, want)
+	}
+	var pods monitoringv1.PodMonitor
+	operator(t, "podmonitor.yaml", &pods)
+	var services monitoringv1.ServiceMonitor
+	operator(t, "servicemonitor.yaml", &services)
+	for _, endpoint := range pods.Spec.PodMetricsEndpoints {
+		if string(endpoint.Interval) != want {
+			t.Errorf("the PodMonitor has %s, slo.yaml %s", endpoint.Interval, want)
+		}
+	}
+	for _, endpoint := range services.Spec.Endpoints {
+		if string(endpoint.Interval) != want {
+			t.Errorf("the ServiceMonitor has %s, slo.yaml %s", endpoint.Interval, want)
+		}
+	}
 }
 
 type ruleFile struct {

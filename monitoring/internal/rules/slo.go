@@ -9,8 +9,10 @@ import (
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/monitoring/internal/slo"
 )
 
-// raw is the longest window that is computed from the counters themselves. Longer ones read thousands of samples of each
-// series at each evaluation; they are made of slices that were summed over all series when they were new.
+// raw is the longest window that is computed from the counters themselves: 4,320 samples of each series, at each evaluation.
+// A month of 1,000 series would be half a billion. Longer windows are made of slices that were summed over all series when
+// they were new, and read 120 samples an hour whatever the number of series. The price: they know only what was seen while
+// Prometheus ran, where counters would bridge the gap.
 const raw = 6 * time.Hour
 
 // labels are Sloth's, and those by which dashboards and Alertmanager know a Canary.
