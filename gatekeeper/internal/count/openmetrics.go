@@ -47,7 +47,7 @@ func ParseOpen(page io.Reader, sli rollout.SLI) (rollout.Reading, error) {
 
 // plain makes a page in the text format of what is needed, for the same parser: samples lose their times and exemplars.
 func plain(page io.Reader, sli rollout.SLI) (needed []byte, failing []rollout.Failing, err error) {
-	text, ended := &bytes.Buffer{}, false
+	kept, ended := &bytes.Buffer{}, false
 	lines := bufio.NewScanner(page)
 	lines.Buffer(nil, maxLine)
 	bucket := []byte(sli.Traces + "_bucket{")
@@ -58,14 +58,14 @@ func plain(page io.Reader, sli rollout.SLI) (needed []byte, failing []rollout.Fa
 		case line[0] == '#':
 			ended = string(line) == "# EOF"
 			if about, ok := bytes.CutPrefix(line, []byte("# TYPE ")); ok && bytes.HasSuffix(line, []byte(" histogram")) && isAbout(about, sli.Duration) {
-				write(text, line) // of other types the parser needs no word
+				write(kept, line) // of other types the parser needs no word
 			}
 		case isAbout(line, sli.Requests, sli.Duration, startMetric):
 			series, value, exemplar, err := sample(line)
 			if err != nil {
 				return nil, nil, err
 			}
-			write(text, series, []byte{' '}, value)
+			write(kept, series, []byte{' '}, value)
 			failing = found(failing, bucket, series, exemplar, sli)
 		case sli.Traces != "" && bytes.HasPrefix(line, bucket):
 			series, _, exemplar, err := sample(line)
@@ -81,7 +81,7 @@ func plain(page io.Reader, sli rollout.SLI) (needed []byte, failing []rollout.Fa
 	if !ended {
 		return nil, nil, errNoEnd
 	}
-	return text.Bytes(), failing, nil
+	return kept.Bytes(), failing, nil
 }
 
 func write(to *bytes.Buffer, parts ...[]byte) {
@@ -111,9 +111,9 @@ func sample(line []byte) (series, value, exemplar []byte, err error) {
 	return series, value, mark, nil
 }
 
-// walk calls visit, if there is one, with each label of a set that text begins with, its value unescaped, and gives what is
+// walk calls visit, if there is one, with each label of a set that text begins with, its value as written, and gives what is
 // behind it. ok is false for what is no set of labels.
-func walk(text []byte, visit func(name, value string)) (rest []byte, ok bool) {
+func walk(text []byte, visit func(name, value []byte)) (rest []byte, ok bool) {
 	if len(text) == 0 || text[0] != '{' {
 		return nil, false
 	}
@@ -131,10 +131,28 @@ func walk(text []byte, visit func(name, value string)) (rest []byte, ok bool) {
 			return nil, false
 		}
 		if visit != nil {
-			visit(string(name), strings.NewReplacer(`\\`, `\`, `\"`, `"`, `\n`, "\n").Replace(string(value[:end])))
+			visit(name, value[:end])
 		}
 		rest = value[end+1:]
 	}
+}
+
+// text is a label's value.
+func text(value []byte) string {
+	if bytes.IndexByte(value, '\\') < 0 {
+		return string(value)
+	}
+	return strings.NewReplacer(`\\`, `\`, `\"`, `"`, `\n`, "\n").Replace(string(value))
+}
+
+// labelOf is the value of one label of a set, "" without it.
+func labelOf(set []byte, name string) (found string) {
+	walk(set, func(n, value []byte) {
+		if string(n) == name {
+			found = text(value)
+		}
+	})
+	return found
 }
 
 // closing is where the quote that ends a value is, -1 when none does.
@@ -155,22 +173,24 @@ func found(failing []rollout.Failing, bucket, series, exemplar []byte, sli rollo
 	if len(exemplar) == 0 || len(failing) == maxFound || !bytes.HasPrefix(series, bucket) {
 		return failing
 	}
-	labels, marks := map[string]string{}, map[string]string{}
-	walk(series[len(bucket)-1:], func(name, value string) { labels[name] = value })
-	rest, ok := walk(exemplar, func(name, value string) { marks[name] = value })
-	status, told := labels[sli.Status]
-	if !ok || !told || sli.IsGood(status) || !isTrace(marks["trace_id"]) {
+	labels := series[len(bucket)-1:]
+	status := labelOf(labels, sli.Status)
+	if status == "" || sli.IsGood(status) {
 		return failing
 	}
 	for name, want := range sli.Match {
-		if labels[name] != want {
+		if labelOf(labels, name) != want {
 			return failing
 		}
 	}
-	f := rollout.Failing{Trace: marks["trace_id"], Status: short(status)}
+	f := rollout.Failing{Trace: labelOf(exemplar, "trace_id"), Status: short(status)}
+	rest, ok := walk(exemplar, nil)
+	if !ok || !isTrace(f.Trace) {
+		return failing
+	}
 	for _, name := range []string{"route", "http_route", "handler", "path", "uri"} { // as client libraries call it
 		if f.Route == "" {
-			f.Route = short(labels[name])
+			f.Route = short(labelOf(labels, name))
 		}
 	}
 	numbers := bytes.Fields(rest)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"reflect"
@@ -260,4 +261,31 @@ func FuzzParseOpen(f *testing.F) {
 			}
 		}
 	})
+}
+
+// What a page costs in each format: OpenMetrics is read from every canary pod every second.
+func BenchmarkPages(b *testing.B) {
+	page, observe := service()
+	for route := range 5 {
+		for _, status := range []string{"200", "201", "404", "500"} {
+			observe(fmt.Sprintf("/r%d", route), status, .05, id("1"))
+		}
+	}
+	for name, read := range map[string]struct {
+		accept string
+		parse  func(io.Reader, rollout.SLI) (rollout.Reading, error)
+	}{"text": {textOnly, Parse}, "OpenMetrics": {openFirst, ParseOpen}} {
+		w, r := httptest.NewRecorder(), httptest.NewRequestWithContext(b.Context(), http.MethodGet, "/metrics", http.NoBody)
+		r.Header.Set("Accept", read.accept)
+		page.ServeHTTP(w, r)
+		text := w.Body.Bytes()
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := read.parse(bytes.NewReader(text), full()); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
 }
