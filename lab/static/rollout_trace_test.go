@@ -149,7 +149,9 @@ func (j *judged) fails() {
 	if j.ask("confirm-rollout", "Waiting") {
 		j.t.Fatal("it may start before anybody has approved it")
 	}
-	wait(j.t, "the held gate in the record", func() bool { return bytes.Contains(get(j.t, j.people+"/api/v1/rollouts/"+j.rollout().ID), []byte(`"held":`)) })
+	wait(j.t, "the held gate in the record", func() bool {
+		return bytes.Contains(get(j.t, j.people+"/api/v1/rollouts/"+j.rollout().ID), []byte(`"held":`))
+	})
 	if status, err := j.post(j.people+"/api/v1/rollouts/"+j.rollout().ID+"/approve", operatorToken, `{"why":"seen"}`); err != nil || status > 299 {
 		j.t.Fatalf("approve: %d %v", status, err)
 	}
@@ -158,7 +160,9 @@ func (j *judged) fails() {
 	j.asks("pre-rollout", "Progressing")
 	j.asks("confirm-traffic-increase", "Progressing")
 	j.move("Progressing", 10)
-	wait(j.t, "the first traffic", func() bool { return bytes.Contains(get(j.t, j.people+"/api/v1/rollouts/"+j.rollout().ID), []byte(`"weight":10,"from"`)) })
+	wait(j.t, "the first traffic", func() bool {
+		return bytes.Contains(get(j.t, j.people+"/api/v1/rollouts/"+j.rollout().ID), []byte(`"weight":10,"from"`))
+	})
 	wait(j.t, "a yes to rollback", func() bool {
 		for range 20 {
 			answers(j.t, j.app+"/api/items") // they do not: each is an error

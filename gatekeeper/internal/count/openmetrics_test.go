@@ -100,11 +100,13 @@ func TestOpenMetricsOfOthers(t *testing.T) {
 				"# TYPE http_request_duration_seconds histogram\n# UNIT http_request_duration_seconds seconds\n" +
 				"http_request_duration_seconds_bucket{le=\"0.5\",status=\"500\"} 0.0\nhttp_request_duration_seconds_bucket{le=\"+Inf\",status=\"500\"} 1.0 # {trace_id=\"" + id("a") + "\"} 0.67 1790000000.789\n" +
 				"http_request_duration_seconds_count{status=\"500\"} 1.0\nhttp_request_duration_seconds_sum{status=\"500\"} 0.67\nhttp_request_duration_seconds_created{status=\"500\"} 1.79e+09\n# EOF\n",
-			rollout.Counts{Good: 7, Bad: 1}, []rollout.Failing{{Trace: id("a"), At: time.UnixMilli(1790000000789).UTC(), Status: "500", Seconds: .67}},
+			rollout.Counts{Good: 7, Bad: 1},
+			[]rollout.Failing{{Trace: id("a"), At: time.UnixMilli(1790000000789).UTC(), Status: "500", Seconds: .67}},
 		},
 		"a counter with exemplars and times": {
 			"http_requests_total{status=\"200\"} 5 1790000000.5 # {trace_id=\"" + id("a") + "\"} 1 1790000000.1\nhttp_requests_total{status=\"500\"} 2 # {} 1\n# EOF\n",
-			rollout.Counts{Good: 5, Bad: 2}, nil,
+			rollout.Counts{Good: 5, Bad: 2},
+			nil,
 		},
 		"a counter without the suffix in its name": {
 			"# TYPE http_requests counter\nhttp_requests_total_total{status=\"200\"} 5\n# EOF\n", rollout.Counts{Good: 5}, nil,
@@ -112,11 +114,13 @@ func TestOpenMetricsOfOthers(t *testing.T) {
 		"exemplars that are none": {
 			"http_requests_total{status=\"500\"} 1\n" + bad + " 1 # {trace_id=\"short\"} 1\n" + bad + " 1 # {trace_id=\"" + id("0") + "\"} 1\n" + bad + " 1 # {trace_id=\"" + id("A") + "\"} 1\n" + bad + " 1 # {span_id=\"1\"} 1\n" +
 				bad + " 1 # nonsense\n" + bad + " 1 # {trace_id=\"" + id("a") + "\n" + "http_request_duration_seconds_bucket{le=\"1\"} 1 # {trace_id=\"" + id("b") + "\"} 1\n# EOF\n",
-			rollout.Counts{Bad: 1}, nil,
+			rollout.Counts{Bad: 1},
+			nil,
 		},
 		"numbers that are none": {
 			"http_requests_total{status=\"500\"} 1\n" + bad + " 1 # {trace_id=\"" + id("a") + "\"} NaN 1e300\n" + bad + " 1 # {trace_id=\"" + id("b") + "\"} +Inf NaN\n" + bad + " 1 # {trace_id=\"" + id("c") + "\"}\n# EOF\nhttp_requests_total{status=\"500\"} 9\n",
-			rollout.Counts{Bad: 1}, []rollout.Failing{{Trace: id("a"), Status: "500"}, {Trace: id("b"), Status: "500"}, {Trace: id("c"), Status: "500"}},
+			rollout.Counts{Bad: 1},
+			[]rollout.Failing{{Trace: id("a"), Status: "500"}, {Trace: id("b"), Status: "500"}, {Trace: id("c"), Status: "500"}},
 		},
 	} {
 		got, err := ParseOpen(strings.NewReader(c.page), full())

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -71,9 +72,20 @@ func TestAnswer(t *testing.T) {
 		{"an unknown hook never says yes", free, rollout.Hook("new"), pass, "b", false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			yes, why := Answer(c.hook, c.rules, Case{Rollout: c.r, Canary: rollout.Canary{Revision: rollout.Revision{Hash: c.hash}}}, now)
+			asked := Case{Rollout: c.r, Canary: rollout.Canary{Revision: rollout.Revision{Hash: c.hash}}}
+			yes, why := Answer(c.hook, c.rules, asked, now)
 			if yes != c.yes || why == "" {
 				t.Errorf("got %v %q, want %v", yes, why, c.yes)
+			}
+			// Where the question comes as far as the gates, they alone decide.
+			p, ok := Pass(c.hook, c.rules, asked, now)
+			closed := slices.ContainsFunc(p.Gates, func(g Gate) bool { return !g.Open })
+			if ok && (yes == closed || !p.At.Equal(now)) {
+				t.Errorf("got %v, and the gates are %+v", yes, p)
+			}
+			confirms := c.hook == rollout.ConfirmRollout || c.hook == rollout.ConfirmTrafficIncrease || c.hook == rollout.ConfirmPromotion
+			if !ok && (yes && confirms && c.r != nil || len(p.Gates) > 0) || ok && !confirms {
+				t.Errorf("got %v, and the gates were not asked: %+v", yes, p)
 			}
 		})
 	}

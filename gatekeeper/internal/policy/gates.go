@@ -156,7 +156,7 @@ func Pass(hook rollout.Hook, rules Rules, c Case, now time.Time) (p Passage, ok 
 		if _, refused := r.Refused(now); refused {
 			return p, true // it is let through, to be sent back
 		}
-	} else if r.Verdict.Outcome != rollout.Pass || stale(r, now) {
+	} else if _, underWay := r.Step(); r.Verdict.Outcome != rollout.Pass || stale(r, now) || hook == rollout.ConfirmPromotion && !underWay {
 		return Passage{}, false
 	}
 	p.Gates = GatesAt(p.Stage, rules, *r, c.Around, now)
