@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -38,6 +39,7 @@ type judged struct {
 	member        *crowd.Member
 	app           string // URL
 	hooks, people string // URLs
+	program, dir  string // the gatekeeper, and where its data are
 	begin         func() (end func())
 }
 
@@ -62,7 +64,7 @@ func newJudged(t *testing.T, app string) *judged {
 		}
 	}
 	program, hooks, people := build(t, "gatekeeper"), freeAddress(t), freeAddress(t)
-	j := &judged{t: t, app: app, hooks: "http://" + hooks, people: "http://" + people}
+	j := &judged{t: t, app: app, program: program, dir: dir, hooks: "http://" + hooks, people: "http://" + people}
 	j.begin = func() (end func()) {
 		end = start(t, program, "serve", "--hook-listen", hooks, "--listen", people, "--data", dir, "--policies", filepath.Join(dir, "policies"),
 			"--kubeconfig", filepath.Join(dir, "kubeconfig"), "--operator-token", operatorToken, "--trace-url", "https://traces.example/{trace_id}")
@@ -259,6 +261,11 @@ func TestOneTraceHoldsThePipelineAndItsRollout(t *testing.T) {
 		t.Errorf("the API says trace %s of %s", r.TraceID, r.Result)
 	}
 	j.namesWhatFailed(o, r)
+	sidecar := filepath.Join(j.dir, "rollouts", r.ID+".json")
+	wait(t, "the sidecar", func() bool { _, err := os.Stat(sidecar); return err == nil })
+	if out, err := exec.CommandContext(t.Context(), j.program, "verify", "--server", j.people, sidecar).CombinedOutput(); err != nil {
+		t.Errorf("what the traces are made from does not fit: %v\n%s", err, out)
+	}
 }
 
 // namesWhatFailed checks that each trace id in the record and in the report is of a request that really failed.

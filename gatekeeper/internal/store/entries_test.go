@@ -19,6 +19,9 @@ func TestLedger(t *testing.T) {
 	onBoth(t, func(t *testing.T, dsn string) {
 		s, ctx, r := mustOpen(t, dsn), t.Context(), example("abc", 0)
 		approved, closed := entry(r.ID, rollout.EntryDecision, 1, `{"by":"ann"}`), entry(r.ID, rollout.EntryRollout, 2, `{"rollout":{}}`)
+		if last, err := s.LastEntry(ctx); err != nil || last != 0 {
+			t.Errorf("the last entry of none is %d %v", last, err)
+		}
 		mustSave(t, s, rollout.Change{Rollout: r, Entries: []rollout.Entry{approved}})
 		mustSave(t, s, rollout.Change{Rollout: r, Entries: []rollout.Entry{approved, closed}}) // a save whose acknowledgement was lost
 		mustSave(t, s, rollout.Change{Rollout: r, Entries: []rollout.Entry{entry(r.ID, rollout.EntryRollout, 3, `{}`)}})
@@ -34,6 +37,9 @@ func TestLedger(t *testing.T) {
 				t.Errorf("entry %+v\nwant  %+v", e, bound)
 			}
 			before = e
+		}
+		if last, err := s.LastEntry(ctx); err != nil || last != 4 {
+			t.Errorf("the last entry is %d %v", last, err)
 		}
 		if some, err := s.Entries(ctx, 1, 2); err != nil || len(some) != 2 || some[0].Seq != 2 {
 			t.Errorf("a page: %+v %v", some, err)
