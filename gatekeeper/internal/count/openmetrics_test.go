@@ -245,7 +245,7 @@ func FuzzParseOpen(f *testing.F) {
 	page, observe := service()
 	observe("/\"}", "500", .01, id("2"))
 	w := httptest.NewRecorder()
-	r := httptest.NewRequest(http.MethodGet, "/metrics", http.NoBody)
+	r := httptest.NewRequestWithContext(f.Context(), http.MethodGet, "/metrics", http.NoBody)
 	r.Header.Set("Accept", openFirst)
 	page.ServeHTTP(w, r)
 	f.Add(w.Body.String())

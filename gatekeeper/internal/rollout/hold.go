@@ -19,6 +19,16 @@ type Held struct {
 // maxHeld bounds what one rollout remembers of its gates: one that opens and closes all day must not grow it for ever.
 const maxHeld = 200
 
+// maxWhy bounds what a gate says, in characters: the summary of an alert may be as long as somebody wants.
+const maxWhy = 300
+
+func brief(why string) string {
+	if all := []rune(why); len(all) > maxWhy {
+		return string(all[:maxWhy-1]) + "…"
+	}
+	return why
+}
+
 // Hold takes in which gates hold at a stage, Gate and Why of each. Times of those that hold there no longer end, by what opened
 // says of their kind.
 func (r *Rollout) Hold(stage string, holding []Held, opened map[string]string, now time.Time) {
@@ -26,13 +36,13 @@ func (r *Rollout) Hold(stage string, holding []Held, opened map[string]string, n
 	for i, h := range r.Held {
 		still := slices.ContainsFunc(holding, func(n Held) bool { return n.Gate == h.Gate })
 		if h.Stage == stage && h.To.IsZero() && !still {
-			r.Held[i].To, r.Held[i].Opened = now, opened[h.Gate]
+			r.Held[i].To, r.Held[i].Opened = now, brief(opened[h.Gate])
 		}
 	}
 	for _, h := range holding {
 		known := slices.ContainsFunc(r.Held, func(k Held) bool { return k.To.IsZero() && k.Gate == h.Gate && k.Stage == stage })
 		if !known && len(r.Held) < maxHeld {
-			r.Held = append(r.Held, Held{Gate: h.Gate, Stage: stage, Why: h.Why, From: now})
+			r.Held = append(r.Held, Held{Gate: h.Gate, Stage: stage, Why: brief(h.Why), From: now})
 		}
 	}
 }

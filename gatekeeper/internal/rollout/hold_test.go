@@ -41,11 +41,11 @@ func TestTimesInWhichGatesHeld(t *testing.T) {
 func TestHeldIsBounded(t *testing.T) {
 	r := Rollout{}
 	for i := range 3 * maxHeld {
-		r.Hold("start", []Held{{Gate: "alerts"}}, nil, at(2*i))
+		r.Hold("start", []Held{{Gate: "alerts", Why: strings.Repeat("ü", 2*maxWhy)}}, nil, at(2*i))
 		r.Hold("start", nil, nil, at(2*i+1))
 	}
-	if len(r.Held) != maxHeld {
-		t.Errorf("it remembers %d", len(r.Held))
+	if len(r.Held) != maxHeld || r.Held[0].Why != strings.Repeat("ü", maxWhy-1)+"…" {
+		t.Errorf("it remembers %d, the first: %s", len(r.Held), r.Held[0].Why)
 	}
 }
 
