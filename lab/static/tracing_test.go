@@ -70,3 +70,27 @@ func TestThePodTemplateSaysWhatThePipelineTold(t *testing.T) {
 		}
 	}
 }
+
+// Where people find a trace is a value of the gatekeeper's chart, and one that leads nowhere is refused before it is installed.
+func TestTheChartSaysWherePeopleFindATrace(t *testing.T) {
+	const template = "https://jaeger.example/trace/{trace_id}?uiEmbed=v0"
+	with := func(url string) chart.Release {
+		return chart.Release{Chart: "gatekeeper", JSON: []string{`traceUrl="` + url + `"`}}
+	}
+	found := ""
+	for _, variable := range dig[[]any](t, render(t, with(template))["Deployment"][0], "spec", "template", "spec", "containers", 0, "env") {
+		if dig[string](t, variable, "name") == "GATEKEEPER_TRACE_URL" {
+			found = dig[string](t, variable, "value")
+		}
+	}
+	if found != template {
+		t.Errorf("GATEKEEPER_TRACE_URL is %q", found)
+	}
+	for _, wrong := range []string{"https://jaeger.example/trace/", "jaeger/{trace_id}", "https://jaeger.example/{trace_id})", "javascript:{trace_id}"} {
+		release := with(wrong)
+		release.Name, release.Chart = "gatekeeper", filepath.Join(root, "helm", "gatekeeper")
+		if _, err := chart.Render(release); err == nil || !strings.Contains(err.Error(), "traceUrl") {
+			t.Errorf("%s: %v", wrong, err)
+		}
+	}
+}
