@@ -14,24 +14,11 @@ import (
 )
 
 // runbooks is docs/operations.md, whose sections of the third level are one for each alert.
-func runbooks(t *testing.T) string { return readPage(t, "operations.md") }
-
-func readPage(t *testing.T, name string) string {
-	t.Helper()
-	text, err := os.ReadFile(filepath.Join(root, "docs", name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text)
-}
+func runbooks(t *testing.T) string { return read(t, filepath.Join(root, "docs", "operations.md")) }
 
 // namedRules are the names of what monitoring/alert_rules.yaml records, and the address of each alert's runbook.
 func namedRules(t *testing.T) (records []string, alerts map[string]string) {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(root, "monitoring", "alert_rules.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
 	var file struct {
 		Groups []struct {
 			Rules []struct {
@@ -40,7 +27,7 @@ func namedRules(t *testing.T) (records []string, alerts map[string]string) {
 			}
 		}
 	}
-	if err := yaml.Unmarshal(text, &file); err != nil {
+	if err := yaml.Unmarshal([]byte(read(t, filepath.Join(root, "monitoring", "alert_rules.yaml"))), &file); err != nil {
 		t.Fatal(err)
 	}
 	alerts = map[string]string{}
@@ -59,7 +46,6 @@ func namedRules(t *testing.T) (records []string, alerts map[string]string) {
 	return records, alerts
 }
 
-// GitHub makes a heading's anchor of its words in lower case; a name without spaces is its own.
 func TestEveryAlertHasItsRunbook(t *testing.T) {
 	_, alerts := namedRules(t)
 	var sections []string
@@ -75,12 +61,40 @@ func TestEveryAlertHasItsRunbook(t *testing.T) {
 			t.Errorf("the runbook of %s is %q", alert, runbook)
 		}
 	}
-	for _, link := range regexp.MustCompile(`\]\(#([a-z-]+)\)`).FindAllStringSubmatch(runbooks(t), -1) {
-		heading := regexp.MustCompile(`(?mi)^##+ ` + strings.ReplaceAll(link[1], "-", "[ -]") + `$`)
-		if !heading.MatchString(runbooks(t)) {
-			t.Errorf("docs/operations.md links to #%s, which it has not", link[1])
+}
+
+// Links of one page to another, or to a chapter, lead to what is there.
+func TestLinksLeadSomewhere(t *testing.T) {
+	pages, err := filepath.Glob(filepath.Join(root, "docs", "*.md"))
+	if err != nil || len(pages) == 0 {
+		t.Fatalf("docs has %d pages: %v", len(pages), err)
+	}
+	pages = append(pages, filepath.Join(root, "README.md"), filepath.Join(root, "CONTRIBUTING.md"), filepath.Join(root, "monitoring", "README.md"))
+	for _, page := range pages {
+		for _, link := range regexp.MustCompile(`(?:\]\(|src="|srcset=")([^)"\s]+)[)"]`).FindAllStringSubmatch(read(t, page), -1) {
+			file, anchor, _ := strings.Cut(link[1], "#")
+			target := filepath.Join(filepath.Dir(page), file)
+			switch _, err := os.Stat(target); {
+			case strings.Contains(link[1], "://"):
+			case file == "" && !slices.Contains(anchors(read(t, page)), anchor):
+				t.Errorf("%s has no chapter %s", page, anchor)
+			case err != nil:
+				t.Errorf("%s links to %s: %v", page, link[1], err)
+			case file != "" && anchor != "" && !slices.Contains(anchors(read(t, target)), anchor):
+				t.Errorf("%s links to %s, which has no such chapter", page, link[1])
+			}
 		}
 	}
+}
+
+// anchors are what GitHub makes of a page's headings: lower case, no punctuation, hyphens between the words.
+func anchors(page string) []string {
+	var all []string
+	for _, heading := range regexp.MustCompile(`(?m)^#+ (.+)$`).FindAllStringSubmatch(page, -1) {
+		plain := regexp.MustCompile(`[^\w\- ]`).ReplaceAllString(strings.ToLower(heading[1]), "")
+		all = append(all, strings.ReplaceAll(plain, " ", "-"))
+	}
+	return all
 }
 
 // With --help behind it a command does nothing, but its name, arguments and flags are read.
@@ -124,11 +138,7 @@ func TestTheRunbooksPanelsExist(t *testing.T) {
 		t.Fatalf("there are %d dashboards: %v", len(files), err)
 	}
 	for _, file := range files {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, title := range titles.FindAllStringSubmatch(string(text), -1) {
+		for _, title := range titles.FindAllStringSubmatch(read(t, file), -1) {
 			has[title[1]] = true
 		}
 	}
@@ -147,7 +157,7 @@ func TestTheRunbooksPanelsExist(t *testing.T) {
 
 // docs/slo.md has every record and alert, windows apart.
 func TestThePageOfObjectivesNamesEveryRule(t *testing.T) {
-	page := readPage(t, "slo.md")
+	page := read(t, filepath.Join(root, "docs", "slo.md"))
 	records, alerts := namedRules(t)
 	window := regexp.MustCompile(`rate\d+[smhd]$`)
 	for _, name := range append(records, slices.Collect(maps.Keys(alerts))...) {
