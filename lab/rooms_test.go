@@ -24,7 +24,9 @@ var rooms = map[string][]string{
 	"report":   {"count"},
 	"timeline": {},
 	"detect":   {},
-	"drill":    {"sh", "chart", "kube", "count", "report", "timeline", "detect"},
+	"panel":    {},
+	"burn":     {},
+	"drill":    {"sh", "chart", "kube", "count", "report", "timeline", "detect", "panel", "burn"},
 
 	// The embedded engine. Its parts know the Kubernetes API and not each other.
 	"apiserver": {},
@@ -45,6 +47,8 @@ var pure = map[string][]string{
 	"report":   {"fmt", "strconv", "strings"},
 	"timeline": {"fmt", "slices", "strings", "time"},
 	"detect":   {"encoding/json", "fmt", "io", "slices", "strings"},
+	"burn":     {"slices", "time"},
+	"panel":    {"encoding/json", "fmt", "maps", "slices", "strings", "sigs.k8s.io/yaml"},
 }
 
 // only says which rooms alone may import what begins like this.

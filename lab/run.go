@@ -359,6 +359,10 @@ func (l *lab) drill(ctx context.Context, rate float64) (*drill.Drill, error) {
 	}
 	cfg.Namespace, cfg.Host, cfg.Rate = namespace, host, rate
 	source := cluster.Source{Root: l.stack.Root, Commit: cluster.Commit(ctx, l.stack.Root)}
+	cfg.Commit = source.Commit
+	if l.stack.Traces != "" {
+		cfg.Sets, cfg.Traces = append(cfg.Sets, "tracing.endpoint="+l.stack.Traces), l.stack.Traces == stack.ReceiverURL
+	}
 	cfg.Gatekeeper, _, err = source.Build(ctx, cluster.Image{Name: "gatekeeper", Version: version, Folder: "gatekeeper"})
 	if err != nil {
 		return nil, err
@@ -425,11 +429,18 @@ func (l *lab) prove(ctx context.Context, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
+	sights, err := l.sights()
+	if err != nil {
+		return err
+	}
+	if err := d.Watch(sights); err != nil {
+		return err
+	}
 	outcome := d.Prove(ctx, l.scenarios)
 	switch {
 	case ctx.Err() != nil:
 		err = fmt.Errorf("broken off: %w", ctx.Err())
-	case outcome.Failed > 0:
+	case outcome.Missed():
 		err = errors.Join(drill.ErrMissed, l.logs(ctx, l.Prove.Logs, l.progress.Out))
 	}
 	if l.Prove.Capture != "" {
@@ -439,6 +450,26 @@ func (l *lab) prove(ctx context.Context, stdout io.Writer) error {
 		return errors.Join(outcome.WriteJSON(stdout), err)
 	}
 	return errors.Join(outcome.WriteText(stdout), err)
+}
+
+// sights reads dashboards and rules as they are installed.
+func (l *lab) sights() (drill.Sights, error) {
+	s := drill.Sights{Exceptions: drill.Exceptions()}
+	files, err := filepath.Glob(filepath.Join(l.stack.Root, "monitoring", "grafana_dashboards", "*.json"))
+	if err != nil {
+		return s, fmt.Errorf("find dashboards: %w", err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return s, fmt.Errorf("read dashboard: %w", err)
+		}
+		s.Dashboards = append(s.Dashboards, text)
+	}
+	if s.Rules, err = os.ReadFile(filepath.Join(l.stack.Root, "monitoring", "alert_rules.yaml")); err != nil {
+		return s, fmt.Errorf("read rules: %w", err)
+	}
+	return s, nil
 }
 
 // logs collects them within a minute.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/lab/internal/chart"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/lab/internal/kube"
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/lab/internal/panel"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/lab/internal/timeline"
 )
 
@@ -28,6 +29,8 @@ type Installer interface {
 	Upgrade(ctx context.Context, r chart.Release) error
 	Empty(ctx context.Context, namespace, name string) error
 	Namespace(ctx context.Context, name string) error
+	// Rules starts Prometheus anew, with the accelerated rules or with the real ones, and with no memory.
+	Rules(ctx context.Context, accelerated bool) error
 }
 
 // Config is what a Drill works on; all fields but Values and Sets are needed.
@@ -42,6 +45,8 @@ type Config struct {
 	Values     []string // files for it
 	Sets       []string // key=value for it, taken as text
 	Repository string   // image of the app, without tag
+	Commit     string   // that is released
+	Traces     bool     // traces come to the receiver, and are compared with what happened
 
 	Monitoring string // namespace of Prometheus
 	Operator   string // token of who may reject
@@ -61,6 +66,7 @@ type Drill struct {
 	token   string   // of /chaos
 	entries []string // rollouts of this run that must stay in the report
 	heard   int      // number of the last hook call before the scenario
+	panels  *panels  // nil: nobody looks at dashboards and rules
 }
 
 // New returns a Drill for cfg.
@@ -88,10 +94,17 @@ func Choose(numbers []int) ([]Scenario, error) {
 	return chosen, nil
 }
 
+// Watch makes Prove look at dashboards and rules too.
+func (d *Drill) Watch(s Sights) (err error) {
+	d.panels, err = d.newPanels(s)
+	return err
+}
+
 // Prove runs the scenarios. One that misses does not stop those after it: each starts from a version that serves, and
 // where none does, one is installed anew.
 func (d *Drill) Prove(ctx context.Context, scenarios []Scenario) Outcome {
 	var o Outcome
+	looked := false
 	for i, s := range scenarios {
 		d.Say("  %d %s", s.Number, s.Name)
 		printed := 0
@@ -103,9 +116,15 @@ func (d *Drill) Prove(ctx context.Context, scenarios []Scenario) Outcome {
 		})
 		d.Say("%s", result)
 		o.add(result)
+		looked = looked || s.looks != ""
 		if ctx.Err() != nil {
-			break
+			return o
 		}
+	}
+	if d.panels != nil && looked {
+		m := d.panels.tally()
+		d.Say("%s", m)
+		o.Monitoring = &m
 	}
 	return o
 }
@@ -154,6 +173,11 @@ func (d *Drill) play(ctx context.Context, s Scenario, fresh bool, live func(view
 			d.heard = before[len(before)-1].Number
 		}
 	}
+	if d.panels != nil && s.looks == panel.UnderWay {
+		if err := d.look(ctx, panel.Before, func() bool { return true }); err != nil {
+			return err
+		}
+	}
 	users, err := d.startUsers(ctx, strconv.Itoa(s.Number), patience+time.Minute)
 	if err != nil {
 		return err
@@ -179,6 +203,9 @@ func (d *Drill) play(ctx context.Context, s Scenario, fresh bool, live func(view
 	result.Waited = &waited
 	if wrong != "" {
 		result.Misses = append(result.Misses, wrong)
+	}
+	if err == nil && d.panels != nil && s.looks == panel.Broken {
+		err = d.lookAfter(ctx)
 	}
 	return err
 }

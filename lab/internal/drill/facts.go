@@ -59,6 +59,13 @@ func (d *Drill) facts(ctx context.Context, s Scenario, seen view, users load, st
 		}
 		misses = append(misses, differs...)
 	}
+	if s.tapped && d.Traces {
+		wrong, err := d.traced(ctx, s, mine[0], result)
+		if err != nil {
+			return misses, err
+		}
+		misses = append(misses, wrong...)
+	}
 	told, reported := d.reported(s, entries, mine[0].ID, seen, users)
 	result.Report = told
 	return append(misses, reported...), nil

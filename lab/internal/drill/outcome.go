@@ -31,6 +31,9 @@ type Result struct {
 	Waited  *Waited         `json:"waited,omitempty"` // what the pipeline's command ended with
 	Course  []string        `json:"course,omitempty"` // what happened, in words that are the same on every engine
 
+	Traced *Traced `json:"traced,omitempty"` // what came of its traces, where that was looked at
+	Page   *Page   `json:"page,omitempty"`   // what became of an outage
+
 	calls []Call // Flagger's, where they were listened to
 }
 
@@ -98,6 +101,13 @@ func (r Result) String() string {
 	if r.Waited != nil {
 		fmt.Fprintf(&b, "; gatekeeper wait: exit %d", r.Waited.ExitCode)
 	}
+	if r.Traced != nil {
+		fmt.Fprintf(&b, "; trace of %d spans, %d failing requests linked", r.Traced.Spans, r.Traced.Failing)
+	}
+	if p := r.Page; p != nil {
+		fmt.Fprintf(&b, "; page fired %.1fs after the outage began, expected %.1fs, by the counts %.1fs; people told after %.1fs, gate closed after %.1fs; over %.1fs after its end, gate open after %.1fs",
+			p.Fired, p.Expected, p.Crossed, p.Told, p.Held, p.Over, p.Opened)
+	}
 	for _, miss := range r.Misses {
 		fmt.Fprintf(&b, "\n    missed: %s", strings.ReplaceAll(miss, "\n", "\n      "))
 	}
@@ -116,6 +126,13 @@ type Outcome struct {
 	Scenarios []Result `json:"scenarios"`
 	Passed    int      `json:"passed"`
 	Failed    int      `json:"failed"`
+
+	Monitoring *Monitoring `json:"monitoring,omitempty"` // what dashboards and rules showed; null where no scenario looks
+}
+
+// Missed reports whether anything that had to be seen was not.
+func (o Outcome) Missed() bool {
+	return o.Failed > 0 || o.Monitoring != nil && len(o.Monitoring.Misses) > 0
 }
 
 func (o *Outcome) add(r Result) {

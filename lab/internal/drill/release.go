@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/lab/internal/chart"
@@ -16,6 +15,9 @@ const chaosSecret = "lab-chaos"
 
 // pods is how many pods each version has: with one, nothing would show whether counts of several are summed.
 const pods = 2
+
+// coding is how old the commit of a release is: what a pipeline takes, made up.
+const coding = time.Minute
 
 // firstInstall is how long a first version may take from `helm upgrade --install` until users get through to it.
 const firstInstall = 90 * time.Second
@@ -94,14 +96,18 @@ func (d *Drill) until(ctx context.Context, condition func(context.Context) (bool
 }
 
 // reached reports whether users get through: the ingress learns of a new host and its pods late, and until then it
-// answers them itself. Some are sent for a second.
+// answers them itself. First one is sent, then some for a second: what fails here spends the error budget.
 func (d *Drill) reached(ctx context.Context) (bool, error) {
-	u, err := d.startUsers(ctx, strconv.FormatInt(time.Now().UnixMilli(), 10), time.Second)
-	if err != nil {
-		return false, err
+	for _, rate := range []float64{1, d.Rate} {
+		u, err := d.startUsersAt(ctx, rate, fmt.Sprintf("%d-%.0f", time.Now().UnixMilli(), rate), time.Second)
+		if err != nil {
+			return false, err
+		}
+		if l, err := u.final(ctx); err != nil || l.Requests == 0 || l.failed() > 0 {
+			return false, err
+		}
 	}
-	l, err := u.final(ctx)
-	return err == nil && l.Requests > 0 && l.failed() == 0, err
+	return true, nil
 }
 
 // serves reports whether nothing is under way and the primary is up: what a release starts from.
@@ -122,7 +128,10 @@ func (d *Drill) serves(ctx context.Context) (bool, error) {
 func (d *Drill) upgrade(ctx context.Context, s Scenario, deployID string) error {
 	r := chart.Release{
 		Name: d.Name, Namespace: d.Namespace, Chart: d.Chart, Values: d.Values,
-		Sets: slices.Concat(d.Sets, []string{"image.repository=" + d.Repository, "image.tag=" + s.version, "deployId=" + deployID}),
+		Sets: slices.Concat(d.Sets, []string{
+			"image.repository=" + d.Repository, "image.tag=" + s.version, "deployId=" + deployID, "traceparent=" + pipelineOf(deployID).traceparent(),
+			"commit=" + d.Commit, "commitTime=" + time.Now().Add(-coding).UTC().Format(time.RFC3339),
+		}),
 		JSON: s.values,
 	}
 	if s.plan != "" {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/lab/internal/panel"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/lab/internal/timeline"
 )
 
@@ -31,6 +32,7 @@ type Scenario struct {
 	plan    string // fault it is born with
 	tapped  bool   // Flagger's hooks go through the receiver, and its course is compared with that of other engines
 	act     func(context.Context, *Drill, *observer) error
+	looks   panel.Moment // when dashboards and rules are asked, "" is not at all
 	result  string
 	wants   []timeline.Expectation
 
@@ -59,12 +61,12 @@ func Scenarios() []Scenario {
 	return []Scenario{
 		{
 			Number: 1, Name: "a good version is promoted",
-			base: "1.0.0", version: "2.0.0", result: promoted, tapped: true,
+			base: "1.0.0", version: "2.0.0", result: promoted, tapped: true, looks: panel.UnderWay, act: lookUnderWay,
 			wants: goodWants(0),
 		},
 		{
 			Number: 2, Name: "a version bad by birth comes back",
-			base: "2.0.0", version: "3.0.0", result: rolledBack, tapped: true, plan: badAnswers,
+			base: "2.0.0", version: "3.0.0", result: rolledBack, tapped: true, looks: panel.Broken, act: lookAtBad, plan: badAnswers,
 			wants: badWants(0),
 		},
 		{
@@ -107,6 +109,10 @@ func Scenarios() []Scenario {
 			Number: 10, Name: "a process of the canary dies once",
 			base: "2.0.0", version: "10.0.0", result: promoted, act: dieOnce, loses: diesWith,
 			wants: append(goodWants(20*time.Second), onTime(0, 110*time.Second, timeline.Seen(app, "died"))),
+		},
+		{
+			Number: 11, Name: "the service itself fails while nothing is released: the page fires",
+			base: "2.0.0", instead: outage,
 		},
 	}
 }

@@ -34,7 +34,10 @@ type rollout struct {
 			Values map[string]float64 `json:"values"`
 		} `json:"reasons"`
 	} `json:"verdict"`
-	Reported bool `json:"reported"`
+	Reported bool       `json:"reported"`
+	Failing  []struct { // requests of the canary
+		Trace string `json:"trace"`
+	} `json:"failing"`
 }
 
 // reason is the strongest one, as a sentence.
@@ -142,12 +145,8 @@ func (d *Drill) report(ctx context.Context) ([]report.Entry, error) {
 
 // messages are the notifications that were received, the oldest first. What is none of the gatekeeper's is left out.
 func (d *Drill) messages(ctx context.Context) ([]message, error) {
-	var raw []struct {
-		At      time.Time   `json:"at"`
-		Headers http.Header `json:"headers"`
-		Body    string      `json:"body"`
-	}
-	if err := d.call(ctx, http.MethodGet, "receiver", "http", "/", nil, &raw, http.StatusOK); err != nil {
+	raw, err := d.received(ctx, "/")
+	if err != nil {
 		return nil, err
 	}
 	var list []message
@@ -158,6 +157,19 @@ func (d *Drill) messages(ctx context.Context) ([]message, error) {
 		}
 	}
 	return list, nil
+}
+
+// posted is what was posted to the receiver.
+type posted struct {
+	At      time.Time   `json:"at"`
+	Headers http.Header `json:"headers"`
+	Body    string      `json:"body"`
+}
+
+// received is one of the receiver's lists, the oldest first.
+func (d *Drill) received(ctx context.Context, path string) (list []posted, err error) {
+	err = d.call(ctx, http.MethodGet, "receiver", "http", path, nil, &list, http.StatusOK)
+	return list, err
 }
 
 // load is what became of the users' requests.

@@ -2,6 +2,7 @@ package kube
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -41,6 +42,30 @@ func clientFor(t *testing.T, handler http.HandlerFunc) *Client {
 		t.Fatal(err)
 	}
 	return client
+}
+
+func TestSetPolicy(t *testing.T) {
+	written := ""
+	client := clientFor(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		if r.Method == http.MethodPut {
+			text, err := io.ReadAll(r.Body)
+			if err != nil {
+				t.Error(err)
+			}
+			written = string(text)
+		}
+		fmt.Fprint(w, `{"kind":"Canary","apiVersion":"flagger.app/v1beta1","metadata":{"name":"podinfo"},"spec":{"analysis":{"webhooks":[
+			{"name":"step","metadata":{"policy":"default"}},{"name":"load","metadata":{"rate":"50"}},{"name":"bare"}]}}}`)
+	})
+	if err := client.SetPolicy(t.Context(), "demo", "podinfo", "paged"); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`{"metadata":{"policy":"paged"},"name":"step"}`, `{"metadata":{"rate":"50"},"name":"load"}`, `{"name":"bare"}`} {
+		if !strings.Contains(written, want) {
+			t.Errorf("the Canary that is written has no %s: %s", want, written)
+		}
+	}
 }
 
 func TestWeight(t *testing.T) {

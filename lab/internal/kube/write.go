@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -151,6 +152,36 @@ func (c *Client) Deploy(ctx context.Context, namespace, name, id string) error {
 func (c *Client) PatchCanary(ctx context.Context, namespace, name, patch string) error {
 	if _, err := c.dynamic.Resource(canaries()).Namespace(namespace).Patch(ctx, name, types.MergePatchType, []byte(patch), metav1.PatchOptions{}); err != nil {
 		return fmt.Errorf("change canary %s/%s: %w", namespace, name, err)
+	}
+	return nil
+}
+
+// SetPolicy makes a policy the one that a Canary's hooks name to the gatekeeper.
+func (c *Client) SetPolicy(ctx context.Context, namespace, name, policy string) error {
+	err := retry.RetryOnConflict(retry.DefaultRetry, func() error {
+		object, err := c.dynamic.Resource(canaries()).Namespace(namespace).Get(ctx, name, metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		path := []string{"spec", "analysis", "webhooks"}
+		hooks, _, err := unstructured.NestedSlice(object.Object, path...)
+		if err != nil {
+			return err
+		}
+		for _, entry := range hooks {
+			hook, _ := entry.(map[string]any)
+			if metadata, ok := hook["metadata"].(map[string]any); ok && metadata["policy"] != nil {
+				metadata["policy"] = policy
+			}
+		}
+		if err := unstructured.SetNestedSlice(object.Object, hooks, path...); err != nil {
+			return err
+		}
+		_, err = c.dynamic.Resource(canaries()).Namespace(namespace).Update(ctx, object, metav1.UpdateOptions{})
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("set policy of canary %s/%s: %w", namespace, name, err)
 	}
 	return nil
 }

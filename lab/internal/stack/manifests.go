@@ -43,8 +43,10 @@ func (s *Stack) monitoring() applied {
 }
 
 // kustomize builds a folder as kubectl apply -k does.
-func kustomize(folder string) ([]byte, error) {
-	resources, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), folder)
+func kustomize(folder string) ([]byte, error) { return kustomizeFrom(filesys.MakeFsOnDisk(), folder) }
+
+func kustomizeFrom(files filesys.FileSystem, folder string) ([]byte, error) {
+	resources, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(files, folder)
 	if err != nil {
 		return nil, fmt.Errorf("build %s: %w", folder, err)
 	}

@@ -1,0 +1,34 @@
+package stack
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestAcceleratedRulesTakeThePlaceOfTheRealOnes(t *testing.T) {
+	s := newWorld(t).stack(Config{})
+	real, err := s.monitoring().text()
+	if err != nil {
+		t.Fatal(err)
+	}
+	accelerated, err := s.accelerated()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for text, only := range map[string]bool{
+		// The long window of the quick page: an hour, and a thirtieth of it. It stands in the counters' selector.
+		"status!~\"2..\"}[1h]": false, "status!~\"2..\"}[2m]": true,
+	} {
+		if strings.Contains(string(real), text) == only || strings.Contains(string(accelerated), text) != only {
+			t.Errorf("%q must be in the accelerated manifests: %t, and not in the others", text, only)
+		}
+	}
+	name := func(manifests []byte) string {
+		_, rest, _ := strings.Cut(string(manifests), "name: prometheus-")
+		hash, _, _ := strings.Cut(rest, "\n")
+		return hash
+	}
+	if a, b := name(real), name(accelerated); a == "" || b == "" || a == b {
+		t.Errorf("Prometheus' ConfigMap is called -%s and -%s: one that has changed needs another name, so that it is read", a, b)
+	}
+}
