@@ -32,9 +32,9 @@ func Groups(spec slo.Spec, accelerate int) ([]Group, error) {
 	if accelerate < 1 || shortest < 2*spec.Scrape {
 		return nil, fmt.Errorf("accelerate the rules %d times: the shortest window would be %s, and it needs two scrapes of %s", accelerate, shortest, spec.Scrape)
 	}
+	t := newTimes(spec.Scrape, time.Duration(accelerate))
 	var groups []Group
 	for _, s := range spec.Services {
-		t := newTimes(spec.Scrape, time.Duration(accelerate))
 		groups = append(groups, sli(s, t), meta(s, t), burn(s, t))
 		if s.Source != slo.Queries {
 			groups = append(groups, versions(s))
