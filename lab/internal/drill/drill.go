@@ -122,7 +122,11 @@ func (d *Drill) Prove(ctx context.Context, scenarios []Scenario) Outcome {
 		}
 	}
 	if d.panels != nil && looked {
+		err := d.lookBack(ctx)
 		m := d.panels.tally()
+		if err != nil {
+			m.Misses = append(m.Misses, err.Error())
+		}
 		d.Say("%s", m)
 		o.Monitoring = &m
 	}

@@ -61,6 +61,10 @@ type Page struct {
 // outage lets a tenth of the requests to the whole service fail while nothing is released, with rules whose windows are
 // shorter, and follows the page from Prometheus by Alertmanager to the gatekeeper and to people, and back.
 func outage(ctx context.Context, d *Drill, result *Result) (err error) {
+	// Prometheus is about to forget.
+	if err := d.lookBack(ctx); err != nil {
+		return err
+	}
 	defer func() {
 		// Also for a scenario that is broken off: those after it need the real rules.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)

@@ -21,16 +21,20 @@ type Sights struct {
 	Exceptions []panel.Exception
 }
 
-// settled is how long it may take until all that has just happened is seen: the gatekeeper works out what it knows of 30 days
-// once a minute, and then there are a scrape, an evaluation and a look.
-const settled = 90 * time.Second
+// How long it may take until what has just happened is seen: by rules, a scrape, an evaluation or two and a look; by all, for
+// the gatekeeper works out what it knows of 30 days once a minute.
+const (
+	evaluated = 40 * time.Second
+	settled   = 90 * time.Second
+)
 
 // panels asks what dashboards and rules ask, at the moments of the scenarios.
 type panels struct {
 	book  *panel.Book
 	rules []panel.Rule
-	fires []string // alerts that were seen to fire, after a release came back
-	wrong []string // with the rules
+	fires []string  // alerts that were seen to fire, after a release came back
+	wrong []string  // with the rules
+	due   time.Time // when all that a bad release leaves must be seen; zero before one
 }
 
 // newPanels fills the variables of the dashboards in for the Canary of the drill.
@@ -144,18 +148,27 @@ func lookAtBad(ctx context.Context, d *Drill, eyes *observer) error {
 	return d.look(ctx, panel.Broken, func() bool { return false })
 }
 
-// lookAfter asks what a release that came back has left, and how the rules are.
+// lookAfter asks how the rules are after a release came back.
 func (d *Drill) lookAfter(ctx context.Context) error {
-	end := time.Now().Add(settled)
-	late := func() bool { return time.Now().After(end) }
-	if err := d.look(ctx, panel.Broken, late); err != nil {
-		return err
-	}
+	d.panels.due = time.Now().Add(settled)
+	ctx, cancel := context.WithTimeout(ctx, evaluated)
+	defer cancel()
 	err := d.until(ctx, func(ctx context.Context) (bool, error) {
 		err := d.judgeRules(ctx)
-		return len(d.panels.wrong) == 0 || late(), err
+		return len(d.panels.wrong) == 0, err
 	})
-	return errors.Join(err, ctx.Err())
+	if errors.Is(err, context.DeadlineExceeded) {
+		return nil // what is wrong then is told with all else
+	}
+	return err
+}
+
+// lookBack asks what a release that came back has left. Scenarios in between do not change that, and save the waiting.
+func (d *Drill) lookBack(ctx context.Context) error {
+	if d.panels == nil || d.panels.due.IsZero() {
+		return nil
+	}
+	return d.look(ctx, panel.Broken, func() bool { return time.Now().After(d.panels.due) })
 }
 
 // ruleGroups are the rules that Prometheus has, as it tells.
