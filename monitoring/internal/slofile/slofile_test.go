@@ -22,11 +22,11 @@ func TestWhatIsLeftOutHasItsDefault(t *testing.T) {
 func TestErrorsSayWhichLineIsWrong(t *testing.T) {
 	const head = "scrape: 5s\nservices:\n  - namespace: demo\n    canary: podinfo\n"
 	for text, want := range map[string]string{
-		head + "    objective: 99.5\n    objectve: 99\n":        "slo.yaml:6: ",
-		head + "    objective: many\n":                          "slo.yaml:5: ",
-		head + "    objective: 120\n":                           "slo.yaml:5: services[0].objective: ",
-		head + "    objective: 99.5\n    period: a month\n":     "slo.yaml:6: services[0].period: ",
-		head + "    objective: 99.5\n    good: [2xx, fine]\n":   "slo.yaml:6: services[0].good: ",
+		head + "    objective: 99.5\n    objectve: 99\n":                                        "slo.yaml:6: ",
+		head + "    objective: many\n":                                                          "slo.yaml:5: ",
+		head + "    objective: 120\n":                                                           "slo.yaml:5: services[0].objective: ",
+		head + "    objective: 99.5\n    period: a month\n":                                     "slo.yaml:6: services[0].period: ",
+		head + "    objective: 99.5\n    good: [2xx, fine]\n":                                   "slo.yaml:6: services[0].good: ",
 		head + "    objective: 99.5\n    errors: rate(x[5m])\n    total: rate(y[{{window}}])\n": "slo.yaml:6: services[0].errors: ",
 		"services: [\n": "slo.yaml:1: ",
 		"scrape: 5s\n":  "slo.yaml:1: services: ",
