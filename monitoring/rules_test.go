@@ -25,23 +25,23 @@ func TestACheckSaysWhichFileDiffersAndWritesNothing(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(folder, "operator"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	make := func(args ...string) error {
+	generate := func(args ...string) error {
 		return run(t.Context(), append([]string{"rules", "--folder", folder}, args...), io.Discard, io.Discard)
 	}
-	if err := make("--check"); err == nil || strings.Count(err.Error(), "make rules") != 2 {
+	if err := generate("--check"); err == nil || strings.Count(err.Error(), "make rules") != 2 {
 		t.Errorf("without files a check says %v", err)
 	}
-	if err := make(); err != nil {
+	if err := generate(); err != nil {
 		t.Fatal(err)
 	}
-	if err := make("--check"); err != nil {
+	if err := generate("--check"); err != nil {
 		t.Errorf("what was just made is said to differ: %v", err)
 	}
 	file := filepath.Join(folder, "alert_rules.yaml")
 	if err := os.WriteFile(file, []byte("groups: []\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := make("--check"); err == nil || !strings.Contains(err.Error(), file) || strings.Contains(err.Error(), "prometheusrule") {
+	if err := generate("--check"); err == nil || !strings.Contains(err.Error(), file) || strings.Contains(err.Error(), "prometheusrule") {
 		t.Errorf("a check of a changed file says %v", err)
 	}
 	if text, err := os.ReadFile(file); err != nil || string(text) != "groups: []\n" {
