@@ -137,11 +137,14 @@ func sentences(s slo.Service) []string {
 	quick := slo.Tiers()[0].Factor(s.Period) * s.Budget()
 	// One busy day with 100 requests a second of which 1 is bad, 14 quiet ones with 1 of which none is; in days × rate.
 	bad, all := 1.0, 100.0+14
+	// After h of good traffic and t with the share p bad, p × t / (h + t) is bad of all.
+	young := times(10*time.Minute, quick/(0.1-quick))
 	return []string{
 		fmt.Sprintf("failing for %s minutes spend it, or %d,000 of %s million requests", digits(minutes, 0), int(s.Budget()*requests)/1000, digits(requests/1e6, 1)),
 		fmt.Sprintf("÷ %s minutes", digits(minutes, 0)),
 		fmt.Sprintf("fewer than %s requests", digits(s.Least(), 0)),
 		fmt.Sprintf("Of %s requests in an hour %d have to fail", digits(s.Least(), 0), int(quick*s.Least())+1),
+		fmt.Sprintf("with 10 %% errors after %s and not %s", span(young), digits(slo.Tiers()[0].Long.Minutes()*quick/0.1, 1)),
 		fmt.Sprintf("Of all requests %s were bad, the promise is broken and %s of the budget spent", percent(bad/all, 3), percent(bad/all/s.Budget(), 0)),
 		fmt.Sprintf("the mean of the ratios is %s", percent(0.01/15, 3)),
 	}
