@@ -186,7 +186,8 @@ func TestAnErrorInTheRulesIsFound(t *testing.T) {
 		"least traffic":                   {`>= 200`, `>= 20`, "burn.yaml"},
 		"0/0":                             {`(sum(slo:sli_total:rate5m{sloth_id="demo-podinfo-availability"}) > 0)`, `sum(slo:sli_total:rate5m{sloth_id="demo-podinfo-availability"})`, "burn.yaml"},
 		"errors that have no series":      {` or 0 * sum(`, ` or 1 * sum(`, "burn.yaml"},
-		"which version":                   {`canary!=""`, `canary=""`, "versions.yaml"},
+		"which version":                   {`{namespace="demo",app="podinfo"`, `{namespace="demo",app="podinfo-primary"`, "versions.yaml"},
+		"pods that are gone":              {` and on (namespace, pod) up{namespace="demo",app="podinfo"}`, ``, "versions.yaml"},
 		"which result":                    {`result="rolled-back"}[5m]`, `result="promoted"}[5m]`, "rollouts.yaml"},
 		"how long a person is waited for": {`timestamp_seconds) > 3600`, `timestamp_seconds) > 7200`, "rollouts.yaml"},
 	} {

@@ -14,30 +14,28 @@ const (
 	primaryVersion = "primary"
 )
 
-// series select a service's counters.
-type series struct {
-	requests, buckets string // metrics
-	of                map[string]string
-	bad               string
-	all               string
+// counters are a service's own, of all its versions together.
+type counters struct{ requests, all, bad string }
+
+func countersOf(s slo.Service) counters {
+	if s.Source == slo.Pods {
+		return counters{requests: "http_requests_total", all: pods(s, fmt.Sprintf(`~"%s|%[1]s-primary"`, s.Canary)), bad: bad(s.Good)}
+	}
+	return counters{requests: "nginx_ingress_controller_requests", all: fmt.Sprintf(`namespace=%q,ingress=%q`, s.Namespace, s.Canary), bad: bad(s.Good)}
 }
 
-// seriesOf are the counters of a source that tells versions apart.
-func seriesOf(s slo.Service) series {
-	if s.Source == slo.Pods {
-		// Flagger calls the primary's pods <name>-primary, in the very label that prometheus.yaml makes into app.
-		one := func(app string) string { return fmt.Sprintf(`namespace=%q,app=%s`, s.Namespace, app) }
-		return series{
-			requests: "http_requests_total", buckets: "http_request_duration_seconds_bucket",
-			all: fmt.Sprintf(`namespace=%q,app=~"%s|%[2]s-primary"`, s.Namespace, s.Canary), bad: bad(s.Good),
-			of: map[string]string{canaryVersion: one(`"` + s.Canary + `"`), primaryVersion: one(`"` + s.Canary + `-primary"`)},
-		}
+// version selects the pods of one version. Flagger calls the primary's <name>-primary, in the very label that prometheus.yaml
+// makes into app.
+func version(s slo.Service, name string) string {
+	app := s.Canary
+	if name == primaryVersion {
+		app += "-primary"
 	}
-	all := fmt.Sprintf(`namespace=%q,ingress=%q`, s.Namespace, s.Canary)
-	return series{
-		requests: "nginx_ingress_controller_requests", buckets: "nginx_ingress_controller_request_duration_seconds_bucket",
-		all: all, bad: bad(s.Good), of: map[string]string{canaryVersion: all + `,canary!=""`, primaryVersion: all + `,canary=""`},
-	}
+	return pods(s, fmt.Sprintf("%q", app))
+}
+
+func pods(s slo.Service, app string) string {
+	return fmt.Sprintf(`namespace=%q,app=%s`, s.Namespace, app)
 }
 
 // bad matches the statuses that are not good.
@@ -54,7 +52,7 @@ func errorsIn(s slo.Service, window time.Duration) string {
 	if s.Source == slo.Queries {
 		return own(s.Errors, window)
 	}
-	c := seriesOf(s)
+	c := countersOf(s)
 	return fmt.Sprintf("sum(rate(%s{%s,%s}[%s]))", c.requests, c.all, c.bad, Text(window))
 }
 
@@ -62,7 +60,7 @@ func totalIn(s slo.Service, window time.Duration) string {
 	if s.Source == slo.Queries {
 		return own(s.Total, window)
 	}
-	c := seriesOf(s)
+	c := countersOf(s)
 	return fmt.Sprintf("sum(rate(%s{%s}[%s]))", c.requests, c.all, Text(window))
 }
 
