@@ -60,8 +60,8 @@ func underWay() *stat.PanelBuilder {
 		now(`max by (stable) (gatekeeper_rollout_info{`+ofCanary+`})`, "{{stable}}").Format(prometheus.PromQueryFormatTable)).
 		ReduceOptions(last().Fields("/^(version|stable)$/")).
 		TextMode(common.BigValueTextModeValueAndName).
-		ColorScheme(one(orange)).
-		OverrideByName("stable", fixed(grey))
+		ColorScheme(one(grey)).
+		OverrideByName("version", fixed(orange))
 }
 
 // promoted comes from the ledger and not from counters: it needs no month of samples, and no restart forgets a rollout.

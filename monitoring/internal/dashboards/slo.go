@@ -68,7 +68,8 @@ func alertsNow() *stat.PanelBuilder {
 		says: "Alerts that fire for this service, by severity. Each has a runbook in docs/operations.md.",
 	}, now(`count by (severity) (`+firing+`)`, "{{severity}}")).
 		Decimals(0).
-		ColorScheme(one(orange)).
+		ColorScheme(one(grey)).
+		OverrideByName("warning", fixed(orange)).
 		OverrideByName("critical", fixed(vermilion))
 }
 

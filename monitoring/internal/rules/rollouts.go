@@ -42,7 +42,7 @@ func rollouts() Group {
 	add("GatekeeperAbsent", "absent(gatekeeper_last_evaluation_timestamp_seconds)\nor\n"+
 		fmt.Sprintf("time() - max(gatekeeper_last_evaluation_timestamp_seconds) > %s", number(silentTooLong.Seconds())), 2*time.Minute,
 		"No gatekeeper judges releases",
-		"None is scraped, or none has judged for a minute. Releases wait, and a bad canary is only stopped by Flagger's own coarse check.")
+		"None is scraped, or none has judged for a minute. Releases wait at their gates; Flagger sends one under analysis back when its hooks stay unanswered.")
 	add("GatekeeperNotificationsFailing", "max by (sink) (gatekeeper_notifications_waiting) > 0\nor\n"+
 		`sum by (sink) (increase(gatekeeper_notifications_total{result="refused"}[15m])) > 0`, 5*time.Minute,
 		"Notifications do not reach {{ $labels.sink }}",
