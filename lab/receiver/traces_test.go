@@ -116,8 +116,8 @@ func TestWhatIsNoExportIsRefused(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if response.Body.Close(); response.StatusCode != c.want {
-			t.Errorf("%s gave %d, want %d", name, response.StatusCode, c.want)
+		if err := response.Body.Close(); err != nil || response.StatusCode != c.want {
+			t.Errorf("%s gave %d, %v, want %d", name, response.StatusCode, err, c.want)
 		}
 	}
 	if n := len(spans(t, url, "")); n != 0 {

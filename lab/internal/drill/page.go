@@ -350,7 +350,7 @@ func (o *outageWatch) firstSample(ctx context.Context) (time.Time, error) {
 		}
 	}
 	if first.IsZero() {
-		return first, errors.New("Prometheus has counted nothing")
+		return first, errors.New("read first sample: Prometheus has counted nothing")
 	}
 	return first, nil
 }

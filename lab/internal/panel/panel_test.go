@@ -19,9 +19,11 @@ func values() map[string]string {
 func TestDashboard(t *testing.T) {
 	got, err := Dashboard([]byte(board), values())
 	want := []Query{
-		{"slo/Budget A", "slo/Budget", `budget{namespace="demo"}`}, {"slo/Budget B", "slo/Budget", `rate(x[20s])`},
+		{"slo/Budget A", "slo/Budget", `budget{namespace="demo"}`},
+		{"slo/Budget B", "slo/Budget", `rate(x[20s])`},
 		{"slo/Burn A", "slo/Burn", `burn{name="n"}`},
-		{"slo/annotation Alerts", "", `ALERTS{namespace="demo"}`}, {"slo/annotation Ends", "", "ends"},
+		{"slo/annotation Alerts", "", `ALERTS{namespace="demo"}`},
+		{"slo/annotation Ends", "", "ends"},
 	}
 	if err != nil || !slices.Equal(got, want) {
 		t.Errorf("got %v, %v\nwant %v", got, err, want)
@@ -73,7 +75,9 @@ func TestTally(t *testing.T) {
 			[]Exception{{Where: "rule", From: Never, Why: "no such thing"}}, notes{"d/One A": {UnderWay}, "d/One B": {UnderWay}, "d/Two A": {UnderWay}}, "", 2, "",
 		},
 		"an exception that is not needed is missed": {
-			[]Exception{{Where: "rule", From: Never, Why: "no such thing"}}, notes{"d/One A": {UnderWay}, "d/One B": {UnderWay}, "d/Two A": {UnderWay}, "rule": {Broken}}, "", 2,
+			[]Exception{{Where: "rule", From: Never, Why: "no such thing"}},
+			notes{"d/One A": {UnderWay}, "d/One B": {UnderWay}, "d/Two A": {UnderWay}, "rule": {Broken}},
+			"", 2,
 			"rule has data while a bad release is under way or after it: the exception for it (no such thing) is not needed",
 		},
 		"an exception for a panel is needed for one of its queries": {
