@@ -56,7 +56,7 @@ func (d *Drill) newPanels(s Sights) (*panels, error) {
 	}
 	for _, r := range rules {
 		if !r.Alert {
-			queries = append(queries, panel.Query{Where: r.Group + "/" + r.Name, Expr: r.Expr})
+			queries = append(queries, panel.Query{Where: r.Where, Expr: r.Expr})
 		}
 	}
 	book, err := panel.NewBook(queries, s.Exceptions)

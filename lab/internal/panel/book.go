@@ -89,7 +89,8 @@ func (b *Book) from(q Query) Moment {
 // Tally is what a proof says of its queries.
 type Tally struct {
 	Panels   int               `json:"panels"`   // of all dashboards
-	Answered int               `json:"answered"` // of them, those whose every query had data when it must
+	Asked    int               `json:"asked"`    // of them, those for whose every query the moment came when it must have data
+	Answered int               `json:"answered"` // of those, the ones whose every query had it
 	Queries  int               `json:"queries"`  // of panels, annotations and recording rules
 	Empty    map[string]string `json:"empty"`    // what need not have any, and why
 	Misses   []string          `json:"misses"`
@@ -99,7 +100,7 @@ type Tally struct {
 // miss: it excuses nothing.
 func (b *Book) Tally() Tally {
 	t := Tally{Queries: len(b.queries), Empty: map[string]string{}, Misses: []string{}}
-	panels := map[string]bool{} // whether all is well
+	asked, missing := map[string]bool{}, map[string]bool{} // panels
 	for _, q := range b.queries {
 		missed := false
 		if wrong := b.failed[q.Where]; wrong != "" {
@@ -111,8 +112,9 @@ func (b *Book) Tally() Tally {
 			t.Misses = append(t.Misses, fmt.Sprintf("%s had no data %s: %s", q.Where, from, q.Expr))
 		}
 		if q.Panel != "" {
-			before, known := panels[q.Panel]
-			panels[q.Panel] = !missed && (before || !known)
+			came, known := asked[q.Panel]
+			asked[q.Panel] = (came || !known) && b.came(b.from(q))
+			missing[q.Panel] = missing[q.Panel] || missed
 		}
 	}
 	for _, e := range b.exceptions {
@@ -123,13 +125,21 @@ func (b *Book) Tally() Tally {
 			t.Misses = append(t.Misses, fmt.Sprintf("%s has data %s: the exception for it (%s) is not needed", e.Where, when, e.Why))
 		}
 	}
-	t.Panels = len(panels)
-	for ok := range maps.Values(panels) {
-		if ok {
-			t.Answered++
+	t.Panels = len(asked)
+	for name, came := range asked {
+		if came {
+			t.Asked++
+			if !missing[name] {
+				t.Answered++
+			}
 		}
 	}
 	return t
+}
+
+// came reports whether queries were asked at a moment. What need not have data has no moment that could be waited for.
+func (b *Book) came(at Moment) bool {
+	return b.asked[at] || len(b.asked) > 0 && (at == Sometimes || at == Never)
 }
 
 // early is a moment before its time at which all of what an exception speaks of had data, "" for none.
@@ -152,7 +162,10 @@ func (b *Book) early(e Exception) Moment {
 // String is one line.
 func (t Tally) String() string {
 	empty := slices.Sorted(maps.Keys(t.Empty))
-	text := fmt.Sprintf("panels: %d of %d returned data when they must", t.Answered, t.Panels)
+	text := fmt.Sprintf("panels: %d of %d returned data when they must", t.Answered, t.Asked)
+	if left := t.Panels - t.Asked; left > 0 {
+		text += fmt.Sprintf("; %d were not asked: the scenario for them was not run", left)
+	}
 	if len(empty) > 0 {
 		text += "; need not: " + strings.Join(empty, ", ")
 	}

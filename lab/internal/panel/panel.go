@@ -4,6 +4,7 @@ package panel
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -20,7 +21,8 @@ type Query struct {
 // Rule is one rule of a file.
 type Rule struct {
 	Group, Name string
-	Alert       bool // else it records
+	Where       string // of its query: unlike the name it is no other rule's
+	Alert       bool   // else it records
 	Expr        string
 }
 
@@ -109,6 +111,7 @@ func Rules(text []byte) ([]Rule, error) {
 				Record string `json:"record"`
 				Alert  string `json:"alert"`
 				Expr   string `json:"expr"`
+				Labels labels `json:"labels"`
 			} `json:"rules"`
 		} `json:"groups"`
 	}
@@ -118,8 +121,19 @@ func Rules(text []byte) ([]Rule, error) {
 	var list []Rule
 	for _, g := range file.Groups {
 		for _, r := range g.Rules {
-			list = append(list, Rule{Group: g.Name, Name: r.Record + r.Alert, Alert: r.Alert != "", Expr: r.Expr})
+			list = append(list, Rule{Group: g.Name, Name: r.Record + r.Alert, Where: g.Name + "/" + r.Record + r.Alert + r.Labels.String(), Alert: r.Alert != "", Expr: r.Expr})
 		}
 	}
 	return list, nil
+}
+
+// labels of a rule: one name may be recorded several times, with other ones.
+type labels map[string]string
+
+func (l labels) String() string {
+	var pairs []string
+	for _, name := range slices.Sorted(maps.Keys(l)) {
+		pairs = append(pairs, name+"="+l[name])
+	}
+	return "{" + strings.Join(pairs, ", ") + "}"
 }

@@ -36,8 +36,8 @@ func TestDashboard(t *testing.T) {
 }
 
 func TestRules(t *testing.T) {
-	got, err := Rules([]byte("groups:\n- name: g\n  rules:\n  - {record: r, expr: up}\n  - {alert: A, expr: up == 0}\n"))
-	want := []Rule{{"g", "r", false, "up"}, {"g", "A", true, "up == 0"}}
+	got, err := Rules([]byte("groups:\n- name: g\n  rules:\n  - {record: r, expr: up, labels: {version: canary, canary: podinfo}}\n  - {alert: A, expr: up == 0}\n"))
+	want := []Rule{{"g", "r", "g/r{canary=podinfo, version=canary}", false, "up"}, {"g", "A", "g/A{}", true, "up == 0"}}
 	if err != nil || !slices.Equal(got, want) {
 		t.Errorf("got %v, %v, want %v", got, err, want)
 	}
@@ -134,9 +134,19 @@ func TestWhatIsMissing(t *testing.T) {
 	if names(book.Due(UnderWay)) != "b" || len(book.Missing(UnderWay)) != 0 {
 		t.Errorf("with a answered, due are %v, missing %v", book.Due(UnderWay), book.Missing(UnderWay))
 	}
-	// A moment that did not come is not judged.
+	// A moment that did not come is not judged, and is no success either.
 	if misses := book.Tally().Misses; len(misses) != 0 {
 		t.Errorf("missed %v", misses)
+	}
+	panels, err := NewBook([]Query{{"One A", "One", "a"}, {"One B", "One", "b"}, {"Two A", "Two", "c"}}, []Exception{{Where: "One B", From: Broken, Why: "later"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, q := range panels.Due(UnderWay) {
+		panels.Note(q, UnderWay, true, "")
+	}
+	if tally := panels.Tally(); tally.Panels != 2 || tally.Asked != 1 || tally.Answered != 1 {
+		t.Errorf("of two panels, one with a query for later: %+v", tally)
 	}
 	if _, err := NewBook(queries, []Exception{{Where: "c", From: Never, Why: ""}}); err == nil {
 		t.Error("an exception for what nobody asks is taken")
