@@ -18,7 +18,8 @@ type rest struct {
 	// Last is the latest moment of its rollouts. The next begins after it whatever the clock says, so that the newest one
 	// is the newest one.
 	Last time.Time `json:"last,omitzero"`
-	// Drills are when its last rehearsals ended, by their results.
+	// Ends and Drills are when its last rollouts and rehearsals ended, by their results and the wall's clock.
+	Ends   map[rollout.Result]time.Time `json:"ends,omitempty"`
 	Drills map[rollout.Result]time.Time `json:"drills,omitempty"`
 }
 
@@ -69,15 +70,22 @@ func (k *Keeper) lasted(key rollout.Key, at time.Time) {
 	}
 }
 
-// drilled takes in the end of a rehearsal.
-func (k *Keeper) drilled(key rollout.Key, result rollout.Result, at time.Time) {
-	r := k.known[key.String()]
-	if r.Drills == nil {
-		r.Drills = map[rollout.Result]time.Time{}
+// remember takes in the end of a rollout. It is remembered, because a counter that is born with it would not rise.
+func (k *Keeper) remember(key rollout.Key, result rollout.Result, drill bool) {
+	r, at := k.known[key.String()], k.cfg.Wall()
+	note := func(ends map[rollout.Result]time.Time) map[rollout.Result]time.Time {
+		if ends == nil {
+			ends = map[rollout.Result]time.Time{}
+		}
+		ends[result] = at
+		return ends
 	}
-	r.Drills[result] = at
+	r.Ends = note(r.Ends)
+	if drill {
+		r.Drills = note(r.Drills)
+	}
 	k.known[key.String()], k.learnt = r, true
-	k.cfg.Metrics.drilled(key, result, at)
+	k.cfg.Metrics.remember(key, r)
 }
 
 // forget drops Canaries that are gone. The caller holds mu.

@@ -55,13 +55,14 @@ func (k *Keeper) Collect(out chan<- prometheus.Metric) {
 			g.set(d.verdict, truth(r.Verdict.Outcome == outcome), string(outcome))
 		}
 		g.gates(d, r, policy.Gates(rules, r, b.around(r.Canary, rules, k.cfg.Policies, now), now.Add(ahead)))
-		// A record's own time may be ahead of the clock that others see.
-		g.set(d.started, seconds(r.StartedAt.Add(-ahead)))
+		// A record's own time may be ahead of the clock that never steps, and that one apart from the clock that others see.
+		shown := func(at time.Time) float64 { return seconds(at.Add(k.cfg.Wall().Sub(now) - ahead)) }
+		g.set(d.started, shown(r.StartedAt))
 		if since := r.Told[rollout.IsWaiting].Since; !since.IsZero() {
-			g.set(d.waiting, seconds(since.Add(-ahead)))
+			g.set(d.waiting, shown(since))
 		}
 		if r.Latest.Weight > 0 && r.Phase.Analysed() {
-			g.set(d.seen, seconds(b.seen[r.Canary].Add(-ahead)))
+			g.set(d.seen, shown(b.seen[r.Canary]))
 		}
 	}
 }

@@ -249,7 +249,7 @@ func (k *Keeper) Tick(ctx context.Context) error {
 		lag = now.Sub(k.lastTick) - k.interval
 	}
 	k.lastTick = now
-	k.cfg.Metrics.observe(now, now.Sub(began), lag, k.underWay())
+	k.cfg.Metrics.observe(k.cfg.Wall(), now.Sub(began), lag, k.underWay())
 	k.publish()
 	return err
 }
@@ -355,9 +355,7 @@ func (k *Keeper) end(r *run, result rollout.Result, phase rollout.Phase) {
 	now := k.cfg.Now().Add(r.ahead)
 	r.rollout.End(result, phase, now)
 	k.lasted(r.rollout.Canary, now)
-	if r.rollout.Revision.Drill {
-		k.drilled(r.rollout.Canary, result, now)
-	}
+	k.remember(r.rollout.Canary, result, r.rollout.Revision.Drill)
 	k.tellOf(r, r.rollout.News(rollout.Happening(result), now))
 	k.cfg.Metrics.ended(r.rollout, k.cfg.Now())
 	k.cfg.Log.Info("rollout ended", "rollout", r.rollout.ID, "result", result, "why", r.rollout.Summary())

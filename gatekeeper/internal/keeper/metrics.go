@@ -17,6 +17,7 @@ const goneTime = 5 * time.Minute
 type Metrics struct {
 	results  *prometheus.CounterVec
 	took     *prometheus.HistogramVec
+	ends     *prometheus.GaugeVec
 	drills   *prometheus.GaugeVec
 	underWay prometheus.Gauge
 	last     prometheus.Gauge
@@ -35,6 +36,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Name: "gatekeeper_rollout_duration_seconds", Help: "From a rollout's first canary traffic, or its start if it had none, to its end.",
 			Buckets: []float64{30, 60, 120, 300, 600, 900, 1200, 1800, 2700, 3600},
 		}, ended),
+		ends:     f.NewGaugeVec(prometheus.GaugeOpts{Name: "gatekeeper_rollout_ended_timestamp_seconds", Help: "Unix time at which the last rollout with this result ended, or was found to have ended; drills too. Restarts do not forget it."}, ended),
 		drills:   f.NewGaugeVec(prometheus.GaugeOpts{Name: "gatekeeper_drill_last_timestamp_seconds", Help: "Unix time at which the last rehearsal with this result ended."}, ended),
 		underWay: f.NewGauge(prometheus.GaugeOpts{Name: "gatekeeper_rollouts_under_way", Help: "Rollouts that have no result yet."}),
 		last:     f.NewGauge(prometheus.GaugeOpts{Name: "gatekeeper_last_evaluation_timestamp_seconds", Help: "Unix time of the last complete evaluation."}),
@@ -57,6 +59,7 @@ func (m *Metrics) look(canaries map[rollout.Key]rollout.Canary, now time.Time) {
 		of := prometheus.Labels{"namespace": key.Namespace, "canary": key.Name}
 		m.results.DeletePartialMatch(of)
 		m.took.DeletePartialMatch(of)
+		m.ends.DeletePartialMatch(of)
 		m.drills.DeletePartialMatch(of)
 	}
 }
@@ -93,8 +96,13 @@ func (m *Metrics) ended(r rollout.Rollout, now time.Time) {
 	m.took.WithLabelValues(ns, name, result).Observe(r.EndedAt.Sub(since).Seconds())
 }
 
-func (m *Metrics) drilled(key rollout.Key, result rollout.Result, at time.Time) {
-	m.drills.WithLabelValues(key.Namespace, key.Name, string(result)).Set(seconds(at))
+// remember shows when a Canary's rollouts ended.
+func (m *Metrics) remember(key rollout.Key, r rest) {
+	for vec, ends := range map[*prometheus.GaugeVec]map[rollout.Result]time.Time{m.ends: r.Ends, m.drills: r.Drills} {
+		for result, at := range ends {
+			vec.WithLabelValues(key.Namespace, key.Name, string(result)).Set(seconds(at))
+		}
+	}
 }
 
 func (m *Metrics) observe(at time.Time, took, lag time.Duration, underWay int) {

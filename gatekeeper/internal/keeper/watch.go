@@ -280,9 +280,7 @@ func (k *Keeper) recall(ctx context.Context) error {
 	}
 	for name, r := range k.known {
 		namespace, canary, _ := strings.Cut(name, "/")
-		for result, at := range r.Drills {
-			k.cfg.Metrics.drilled(rollout.Key{Namespace: namespace, Name: canary}, result, at)
-		}
+		k.cfg.Metrics.remember(rollout.Key{Namespace: namespace, Name: canary}, r)
 	}
 	return nil
 }

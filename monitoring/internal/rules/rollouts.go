@@ -7,6 +7,7 @@ import (
 
 // Thresholds of the alerts on rollouts.
 const (
+	rolledBackNews = 5 * time.Minute     // after a rollback: long enough for every look and for people to be told
 	waitingTooLong = time.Hour           // for a person, before somebody else should be asked
 	blindTooLong   = time.Minute         // without fresh counts of the canary, which come each second
 	silentTooLong  = time.Minute         // since the gatekeeper last judged, which it does each second
@@ -24,10 +25,12 @@ func rollouts() Group {
 		})
 	}
 	const canary = "{{ $labels.namespace }}/{{ $labels.canary }}"
-	older := func(metric string, age time.Duration) string {
-		return fmt.Sprintf("time() - max by (namespace, canary) (%s) > %s", metric, number(age.Seconds()))
+	age := func(metric, is string, limit time.Duration) string {
+		return fmt.Sprintf("time() - max by (namespace, canary) (%s) %s %s", metric, is, number(limit.Seconds()))
 	}
-	add("RolloutRolledBack", `sum by (namespace, canary) (increase(gatekeeper_rollouts_total{result="rolled-back"}[5m])) > 0`, 0,
+	older := func(metric string, limit time.Duration) string { return age(metric, ">", limit) }
+	// Not by increase(gatekeeper_rollouts_total): a gatekeeper that was away when Flagger rolled back begins to count at 1.
+	add("RolloutRolledBack", age(`gatekeeper_rollout_ended_timestamp_seconds{result="rolled-back"}`, "<", rolledBackNews), 0,
 		"A release of "+canary+" was rolled back",
 		"Traffic is back on the last stable version. The gatekeeper's report says what was wrong with the release.")
 	add("RolloutStuck", "max by (namespace, canary) (gatekeeper_rollout_stuck) == 1", time.Minute,
