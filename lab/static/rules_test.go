@@ -188,7 +188,7 @@ func TestAnErrorInTheRulesIsFound(t *testing.T) {
 		"errors that have no series":      {` or 0 * sum(`, ` or 1 * sum(`, "burn.yaml"},
 		"which version":                   {`{namespace="demo",app="podinfo"`, `{namespace="demo",app="podinfo-primary"`, "versions.yaml"},
 		"pods that are gone":              {` and on (namespace, pod) up{namespace="demo",app="podinfo"}`, ``, "versions.yaml"},
-		"which result":                    {`seconds{result="rolled-back"}) < 300`, `seconds{result="promoted"}) < 300`, "rollouts.yaml"},
+		"which result":                    {`_seconds{result="rolled-back"})`, `_seconds{result="promoted"})`, "rollouts.yaml"},
 		"how long a person is waited for": {`timestamp_seconds) > 3600`, `timestamp_seconds) > 7200`, "rollouts.yaml"},
 	} {
 		t.Run(name, func(t *testing.T) {
