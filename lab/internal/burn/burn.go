@@ -74,3 +74,12 @@ func (t Tier) After(history time.Duration, share float64) time.Duration {
 	young := time.Duration(float64(history) * t.Threshold / (share - t.Threshold))
 	return min(young, time.Duration(float64(t.Long)*t.Threshold/share))
 }
+
+// Clears is how long after a share of failing requests, 0 to 1, has ended the tier's alert is over: when so much of the short
+// window is good again that its share, share × (Short − t) / Short, is the threshold. 0 where it never fired.
+func (t Tier) Clears(share float64) time.Duration {
+	if share <= t.Threshold {
+		return 0
+	}
+	return time.Duration(float64(t.Short) * (1 - t.Threshold/share))
+}

@@ -79,3 +79,13 @@ func TestAfter(t *testing.T) {
 		})
 	}
 }
+
+// The quick page's short window of 5 min has 7.2 % left of 10 % after 28 % of it.
+func TestClears(t *testing.T) {
+	if got := quick().Clears(0.1); got.Round(time.Second) != 84*time.Second {
+		t.Errorf("10 %% clear after %s", got)
+	}
+	if got := quick().Clears(0.07); got != 0 {
+		t.Errorf("7 %%, which never fire it, clear after %s", got)
+	}
+}

@@ -20,7 +20,7 @@ func Exceptions() []panel.Exception {
 		{Where: rollouts + "Time to restore", From: panel.Broken, Why: ended},
 		{Where: rollouts + "annotation End", From: panel.Broken, Why: ended},
 		{Where: rollouts + "annotation Verdict", From: panel.Sometimes, Why: "the verdict fail lasts until Flagger looks, which may be sooner than the next scrape"},
-		{Where: rollouts + "Verdict and gates B", From: panel.Never, Why: "the lab's usual policy has no gate"},
+		{Where: rollouts + "Verdict and gates B", From: panel.Gated, Why: "the lab's usual policy has no gate"},
 		{Where: slo + "Firing alerts", From: panel.Broken, Early: true, Why: "no alert need fire"},
 		{Where: slo + "Alerts over time", From: panel.Broken, Early: true, Why: "no alert need fire"},
 		{Where: service + "Injected faults", From: panel.Broken, Why: good},

@@ -319,8 +319,10 @@ func windows(s moments, quick, slow time.Time) (misses []string) {
 	within("the quick page fired, counted from when the users' requests crossed its threshold,", s.fired, quick, -scrape, seen)
 	within("people were told, counted from when it fired,", s.told, s.fired, 0, grouped+margin)
 	within("the gatekeeper's gate closed, counted from when the users' requests crossed the threshold of the slow page,", s.held, slow, -scrape, seen+margin)
-	within("people heard that it is over, counted from the end of the fault,", s.over, s.end, 0, quickPage().Short+seen+grouped)
-	within("the gate opened again, counted from the end of the fault,", s.opened, s.end, 0, slowPage().Short+seen+grouped)
+	// A window that ends between two scrapes has lost up to one of them.
+	clears := func(t burn.Tier) time.Duration { return max(t.Clears(outageShare)-scrape, 0) }
+	within("people heard that it is over, counted from the end of the fault,", s.over, s.end, clears(quickPage()), quickPage().Short+seen+grouped)
+	within("the gate opened again, counted from the end of the fault,", s.opened, s.end, clears(slowPage()), slowPage().Short+seen+grouped)
 	return misses
 }
 

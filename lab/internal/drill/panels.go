@@ -148,6 +148,20 @@ func lookAtBad(ctx context.Context, d *Drill, eyes *observer) error {
 	return d.look(ctx, panel.Broken, func() bool { return false })
 }
 
+// lookAtGates asks at the first weight.
+func lookAtGates(ctx context.Context, d *Drill, eyes *observer) error {
+	if d.panels == nil {
+		return nil
+	}
+	if err := eyes.await(ctx, at("10")); err != nil {
+		return err
+	}
+	return d.look(ctx, panel.Gated, func() bool {
+		_, late := at("25").In(eyes.view().events)
+		return late
+	})
+}
+
 // lookAfter asks how the rules are after a release came back.
 func (d *Drill) lookAfter(ctx context.Context) error {
 	d.panels.due = time.Now().Add(settled)

@@ -76,7 +76,9 @@ func Scenarios() []Scenario {
 		},
 		{
 			Number: 4, Name: "the gatekeeper is killed while it judges a good version",
-			base: "2.0.0", version: "5.0.0", result: promoted, act: killKeeper,
+			base: "2.0.0", version: "5.0.0", result: promoted, looks: panel.Gated, act: lookAndKill,
+			// Where a gate may hold, Flagger waits for its next look before a release begins.
+			values: []string{`canary.policy="` + pagedPolicy + `"`},
 			wants: append(goodWants(restart), onTime(0, 100*time.Second, timeline.Seen(keeper, "killed"))),
 		},
 		{
@@ -187,6 +189,13 @@ func killKeeper(ctx context.Context, d *Drill, eyes *observer) error {
 		return err
 	}
 	return d.killGatekeeper(ctx, eyes)
+}
+
+func lookAndKill(ctx context.Context, d *Drill, eyes *observer) error {
+	if err := lookAtGates(ctx, d, eyes); err != nil {
+		return err
+	}
+	return killKeeper(ctx, d, eyes)
 }
 
 func breakAndKill(ctx context.Context, d *Drill, eyes *observer) error {

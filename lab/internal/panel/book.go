@@ -16,6 +16,7 @@ const (
 	Before    Moment = "before a release"
 	UnderWay  Moment = "while a release is under way"
 	Broken    Moment = "while a bad release is under way or after it"
+	Gated     Moment = "while a release is under way whose policy has gates"
 	Sometimes Moment = "sometimes" // it lasts for less than a scrape
 	Never     Moment = "never"     // in a proof: what it shows does not happen there
 )
@@ -147,7 +148,7 @@ func (b *Book) early(e Exception) Moment {
 	if e.From == Sometimes || e.Early {
 		return ""
 	}
-	for _, at := range []Moment{UnderWay, Broken} {
+	for _, at := range []Moment{UnderWay, Broken, Gated} {
 		if at == e.From {
 			return ""
 		}
