@@ -191,6 +191,7 @@ func (k *Keeper) account(r *run) error {
 	now := k.cfg.Now()
 	r.rollout.Note(now, "gatekeeper", "found afterwards: it began and ended while no gatekeeper looked, so nothing was judged")
 	k.tellOf(r, r.rollout.News(rollout.Happening(r.rollout.Result), now))
+	k.remember(r.rollout.Canary, r.rollout.Result, r.rollout.Revision.Drill)
 	k.cfg.Metrics.ended(r.rollout, now)
 	k.cfg.Log.Warn("a rollout began and ended while no gatekeeper looked", "rollout", r.rollout.ID, "result", r.rollout.Result)
 	k.runs[r.rollout.ID] = r

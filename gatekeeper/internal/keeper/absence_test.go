@@ -322,6 +322,9 @@ func TestOneEntryWhateverTheDiskDoes(t *testing.T) {
 					text, _ := json.Marshal(all)
 					t.Errorf("unseen %v, %+v, dies %v: %s", unseen, broken, dies, text)
 				}
+				if ended := h.series("rollout_ended_timestamp_seconds"); ended["rolled-back"] == 0 {
+					t.Errorf("unseen %v, %+v, dies %v: its end is not shown: %v", unseen, broken, dies, ended)
+				}
 			}
 		}
 	}
