@@ -71,6 +71,7 @@ var only = map[string][]string{
 	"k8s.io/":                  {"kube"},
 	"gonum.org/":               {"evidence", "chart"},
 	"go.opentelemetry.io/":     {"trace", "export"},
+	"google.golang.org/grpc":   {"export"},
 }
 
 // clock are the functions of package time that read or wait for the clock.

@@ -142,7 +142,7 @@ func (c serveCmd) lead(ctx context.Context, d doors, log *slog.Logger, ofProcess
 	add(&group, ctx, conductor.WatchBudgets)
 	add(&group, ctx, func(ctx context.Context) error { return c.prune(ctx, memory, log.With("component", "store")) })
 	add(&group, ctx, deposed(memory))
-	links, err := c.traces(&group, ctx, memory, reg, log)
+	links, err := c.traces(&group, ctx, memory, config.Now, reg, log)
 	if err != nil {
 		return err
 	}

@@ -34,8 +34,9 @@ func (f traceFlags) Validate() error {
 	return nil
 }
 
-// traces sends those of rollouts, where the environment names a collector, and says how people come to traces.
-func (c serveCmd) traces(group *rungroup.Group, ctx context.Context, memory *store.Store, reg prometheus.Registerer, log *slog.Logger) (trace.Links, error) {
+// traces sends those of rollouts, where the environment names a collector, and says how people come to traces. Now is the
+// clock that the ends of rollouts are written down by: their age must not change when another is set.
+func (c serveCmd) traces(group *rungroup.Group, ctx context.Context, memory *store.Store, now func() time.Time, reg prometheus.Registerer, log *slog.Logger) (trace.Links, error) {
 	links := trace.Links{Template: c.TraceURL}
 	log = log.With("component", "traces")
 	to, from, err := telemetry.Exporter(ctx, telemetry.Program{Name: "gatekeeper", Version: version}, log)
@@ -43,7 +44,7 @@ func (c serveCmd) traces(group *rungroup.Group, ctx context.Context, memory *sto
 		return links, err
 	}
 	links.Rollouts = true
-	traces, err := export.New(export.Config{Ledger: memory, Send: to.ExportSpans, From: from, Now: time.Now, Log: log}, reg)
+	traces, err := export.New(export.Config{Ledger: memory, Send: to.ExportSpans, From: from, Now: now, Log: log}, reg)
 	if err != nil {
 		return links, err
 	}

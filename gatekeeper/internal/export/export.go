@@ -51,7 +51,7 @@ type Config struct {
 	Ledger Ledger
 	Send   Send
 	From   *resource.Resource // what the gatekeeper says of itself
-	Now    func() time.Time   // the wall's clock
+	Now    func() time.Time   // the clock that the ends of rollouts are written down by
 	Log    *slog.Logger
 }
 
@@ -59,6 +59,13 @@ type Config struct {
 type Exporter struct {
 	Config
 	exported, failures, expired prometheus.Counter
+	made                        made
+}
+
+// made is the trace that waits for the collector: each attempt sends the same one, without reading a long tape again.
+type made struct {
+	seq   int64 // of the entry it was made from; 0: none waits
+	spans []sdktrace.ReadOnlySpan
 }
 
 // New registers its metrics.
@@ -69,7 +76,7 @@ func New(c Config, reg prometheus.Registerer) (*Exporter, error) {
 	e := &Exporter{
 		Config:   c,
 		exported: counter("exported", "Traces of rollouts that a collector has taken."),
-		failures: counter("failures", "Attempts to send a rollout's trace that failed; it is tried again."),
+		failures: counter("failures", "Attempts to send a rollout's trace that failed; it is tried again, unless the collector refused it for good."),
 		expired:  counter("expired", "Traces of rollouts that were not sent because they ended more than 24 hours ago."),
 	}
 	for _, c := range []prometheus.Collector{e.exported, e.failures, e.expired} {
@@ -130,6 +137,7 @@ func (e *Exporter) Export(ctx context.Context) error {
 		if err != nil || len(entries) == 0 {
 			return err
 		}
+		saved := at
 		for _, entry := range entries {
 			at.Seq = entry.Seq
 			if entry.Kind != rollout.EntryRollout {
@@ -141,6 +149,13 @@ func (e *Exporter) Export(ctx context.Context) error {
 			if err := e.save(ctx, at); err != nil {
 				return err
 			}
+			saved = at
+		}
+		if saved == at {
+			continue
+		}
+		if err := e.save(ctx, at); err != nil { // else what closes no rollout is read again every time
+			return err
 		}
 	}
 }
@@ -188,14 +203,27 @@ func (e *Exporter) one(ctx context.Context, entry rollout.Entry) error {
 		e.expired.Inc()
 		return nil
 	}
-	if tape.Ticks, err = e.Ledger.Ticks(ctx, tape.Rollout.ID); err != nil {
-		return err
+	if e.made.seq != entry.Seq {
+		if tape.Ticks, err = e.Ledger.Ticks(ctx, tape.Rollout.ID); err != nil {
+			return err
+		}
+		e.made = made{seq: entry.Seq, spans: spans(trace.Of(tape), e.From)}
 	}
 	ctx, cancel := context.WithTimeout(ctx, sendTime)
 	defer cancel()
-	if err := e.Send(ctx, spans(trace.Of(tape), e.From)); err != nil {
+	err = e.Send(ctx, e.made.spans)
+	switch about := e.Log.With("rollout", tape.Rollout.ID, "error", err); outcome(err) {
+	case partial:
+		about.Warn("the collector took a rollout's trace with a complaint")
+		e.exported.Inc()
+	case refused:
+		about.Error("the collector refused a rollout's trace, it is not sent again")
+		e.failures.Inc()
+	case failed:
 		return fmt.Errorf("send the trace of %s: %w", tape.Rollout.ID, err)
+	case taken:
+		e.exported.Inc()
 	}
-	e.exported.Inc()
+	e.made = made{}
 	return nil
 }

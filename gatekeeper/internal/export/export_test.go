@@ -26,7 +26,10 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	collector "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/policy"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/rollout"
@@ -38,10 +41,12 @@ import (
 type receiver struct {
 	url string
 
-	mu    sync.Mutex
-	away  bool
-	spans []*tracepb.Span // guarded by mu, as away
-	from  string          // service.name
+	mu     sync.Mutex
+	status int             // that it answers with, 0: 200
+	says   string          // in a partial success
+	asked  int             // guarded by mu, as all
+	spans  []*tracepb.Span // that it took
+	from   string          // service.name
 }
 
 func newReceiver(t *testing.T) *receiver {
@@ -56,10 +61,16 @@ func newReceiver(t *testing.T) *receiver {
 func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.asked++
 	body, err := io.ReadAll(req.Body)
 	var got collector.ExportTraceServiceRequest
-	if err != nil || proto.Unmarshal(body, &got) != nil || r.away {
+	if err != nil || proto.Unmarshal(body, &got) != nil {
 		w.WriteHeader(http.StatusInternalServerError)
+		return
+	}
+	if r.status != 0 {
+		w.WriteHeader(r.status)
+		_, _ = io.WriteString(w, "failed to send to what is behind") // no text of a collector may decide
 		return
 	}
 	for _, of := range got.GetResourceSpans() {
@@ -73,12 +84,17 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		}
 	}
 	w.Header().Set("Content-Type", "application/x-protobuf")
+	if r.says != "" {
+		answer, _ := proto.Marshal(&collector.ExportTraceServiceResponse{PartialSuccess: &collector.ExportTracePartialSuccess{ErrorMessage: r.says}})
+		_, _ = w.Write(answer)
+	}
 }
 
-func (r *receiver) set(away bool) {
+// set lets it answer with a status, 0 for 200, and with a complaint.
+func (r *receiver) set(status int, says string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.away = away
+	r.status, r.says, r.asked = status, says, 0
 }
 
 // wholes are how often each trace has come, by its id.
@@ -241,7 +257,7 @@ func TestEachRolloutThatEndsIsSentOnce(t *testing.T) {
 func TestWhileTheCollectorIsAwayNothingIsLost(t *testing.T) {
 	h := newHouse(t)
 	h.export()
-	h.to.set(true)
+	h.to.set(http.StatusServiceUnavailable, "")
 	a := h.ends("")
 	b := h.ends("")
 	for range 3 {
@@ -250,7 +266,7 @@ func TestWhileTheCollectorIsAwayNothingIsLost(t *testing.T) {
 		}
 	}
 	h.start() // and the process is killed meanwhile
-	h.to.set(false)
+	h.to.set(0, "")
 	h.export()
 	h.wantOnce(a, b)
 }
@@ -301,6 +317,123 @@ func TestABrokenEntryIsPassed(t *testing.T) {
 	id := h.ends("")
 	h.export()
 	h.wantOnce(id)
+}
+
+// A trace that a collector took with a complaint, or will never take, is not sent again, and those behind it go on.
+func TestACollectorsAnswerIsHeard(t *testing.T) {
+	for name, c := range map[string]struct {
+		status             int
+		says               string
+		again              bool
+		exported, failures float64
+	}{
+		"a warning":           {says: "deprecated attribute", exported: 2},
+		"broken":              {status: http.StatusBadRequest, failures: 2},
+		"too big":             {status: http.StatusRequestEntityTooLarge, failures: 2},
+		"not allowed":         {status: http.StatusForbidden, failures: 2},
+		"its own failure":     {status: http.StatusInternalServerError, failures: 2},
+		"too much at a time":  {status: http.StatusTooManyRequests, again: true},
+		"away behind a proxy": {status: http.StatusBadGateway, again: true},
+		"slow":                {status: http.StatusGatewayTimeout, again: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHouse(t)
+			h.export()
+			h.ends("")
+			h.ends("")
+			h.to.set(c.status, c.says)
+			for range 3 {
+				if err := h.exporter.Export(t.Context()); (err != nil) != c.again {
+					t.Fatal(err)
+				}
+			}
+			if want := map[bool]int{false: 2, true: 3}[c.again]; h.to.asked != want {
+				t.Errorf("asked %d times, want %d", h.to.asked, want)
+			}
+			if exported, failures := testutil.ToFloat64(h.exporter.exported), testutil.ToFloat64(h.exporter.failures); exported != c.exported || failures != c.failures {
+				t.Errorf("%v exported, %v failures", exported, failures)
+			}
+			h.to.set(0, "")
+			id := h.ends("")
+			h.export()
+			if h.to.wholes()[id] != 1 {
+				t.Error("the next one was not sent")
+			}
+		})
+	}
+}
+
+// By gRPC it says the same by codes.
+func TestOutcomeByGRPC(t *testing.T) {
+	wait, err := status.New(codes.ResourceExhausted, "busy").WithDetails(durationpb.New(time.Second))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for err, want := range map[error]answer{
+		status.Error(codes.Unavailable, "away"):            failed,
+		status.Error(codes.DeadlineExceeded, "slow"):       failed,
+		status.Error(codes.InvalidArgument, "broken"):      refused,
+		status.Error(codes.Unauthenticated, "who are you"): refused,
+		status.Error(codes.ResourceExhausted, "too big"):   refused,
+		wait.Err():                  failed,
+		errors.New("no connection"): failed,
+		context.DeadlineExceeded:    failed,
+		status.Error(codes.Unavailable, "OTLP partial success: "): failed,
+	} {
+		if got := outcome(fmt.Errorf("traces export: %w", err)); got != want {
+			t.Errorf("%v: %v, want %v", err, got, want)
+		}
+	}
+}
+
+// reads counts what is read of a ledger.
+type reads struct {
+	*store.Store
+	entries, ticks int
+}
+
+func (r *reads) Entries(ctx context.Context, after int64, limit int) ([]rollout.Entry, error) {
+	found, err := r.Store.Entries(ctx, after, limit)
+	r.entries += len(found)
+	return found, err
+}
+
+func (r *reads) Ticks(ctx context.Context, id string) ([]rollout.JudgedTick, error) {
+	r.ticks++
+	return r.Store.Ticks(ctx, id)
+}
+
+// The trace that waits is made once, and entries that close no rollout are read once.
+func TestNothingIsReadAgainAndAgain(t *testing.T) {
+	h := newHouse(t)
+	h.export()
+	ledger := &reads{Store: h.memory}
+	h.exporter.Ledger = ledger
+	id := h.ends("")
+	h.to.set(http.StatusServiceUnavailable, "")
+	for range 5 {
+		if err := h.exporter.Export(t.Context()); err == nil {
+			t.Fatal("nobody took it")
+		}
+	}
+	h.to.set(0, "")
+	h.export()
+	h.wantOnce(id)
+	if ledger.ticks != 1 {
+		t.Errorf("its ticks were read %d times", ledger.ticks)
+	}
+	for range 3 * page {
+		decision := rollout.Change{Rollout: rollout.Rollout{ID: "other"}, Entries: []rollout.Entry{{At: h.now, Kind: rollout.EntryDecision, Rollout: "other", Body: json.RawMessage(`{}`)}}}
+		if err := h.memory.Save(t.Context(), decision); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h.export()
+	ledger.entries = 0
+	h.export()
+	if ledger.entries != 0 {
+		t.Errorf("%d entries were read again", ledger.entries)
+	}
 }
 
 // away is a ledger with one rollout that nobody takes.
