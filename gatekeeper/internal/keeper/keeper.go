@@ -249,7 +249,7 @@ func (k *Keeper) Tick(ctx context.Context) error {
 		lag = now.Sub(k.lastTick) - k.interval
 	}
 	k.lastTick = now
-	k.cfg.Metrics.observe(k.cfg.Wall(), now.Sub(began), lag, k.underWay())
+	k.cfg.Metrics.observe(k.cfg.Wall(), err == nil, now.Sub(began), lag, k.underWay())
 	k.publish()
 	return err
 }

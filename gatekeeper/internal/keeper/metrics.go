@@ -34,7 +34,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		results: f.NewCounterVec(prometheus.CounterOpts{Name: "gatekeeper_rollouts_total", Help: "Rollouts that ended since the process started, by result; drills too, and those that nobody saw."}, ended),
 		took: f.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "gatekeeper_rollout_duration_seconds", Help: "From a rollout's first canary traffic, or its start if it had none, to its end.",
-			Buckets: []float64{30, 60, 120, 300, 600, 900, 1200, 1800, 2700, 3600},
+			Buckets: []float64{5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 300, 600, 900, 1800, 3600},
 		}, ended),
 		ends:     f.NewGaugeVec(prometheus.GaugeOpts{Name: "gatekeeper_rollout_ended_timestamp_seconds", Help: "Unix time at which the last rollout with this result ended, or was found to have ended; drills too. Restarts do not forget it."}, ended),
 		drills:   f.NewGaugeVec(prometheus.GaugeOpts{Name: "gatekeeper_drill_last_timestamp_seconds", Help: "Unix time at which the last rehearsal with this result ended."}, ended),
@@ -74,7 +74,7 @@ func (m *Metrics) know(key rollout.Key, now time.Time) {
 	m.canaries[key] = now
 }
 
-// begun lets a Canary have durations at 0 before its rollout ends. Those that never roll out have none: with 13 series for
+// begun lets a Canary have durations at 0 before its rollout ends. Those that never roll out have none: with 18 series for
 // each result they would be most of what is scraped.
 func (m *Metrics) begun(key rollout.Key) {
 	for _, result := range rollout.Results() {
@@ -96,6 +96,12 @@ func (m *Metrics) ended(r rollout.Rollout, now time.Time) {
 	m.took.WithLabelValues(ns, name, result).Observe(r.EndedAt.Sub(since).Seconds())
 }
 
+// recall takes up a Canary that the ledger knows at now. One that was deleted meanwhile goes as if it had been a moment ago.
+func (m *Metrics) recall(key rollout.Key, r rest, now time.Time) {
+	m.know(key, now)
+	m.remember(key, r)
+}
+
 // remember shows when a Canary's rollouts ended.
 func (m *Metrics) remember(key rollout.Key, r rest) {
 	for vec, ends := range map[*prometheus.GaugeVec]map[rollout.Result]time.Time{m.ends: r.Ends, m.drills: r.Drills} {
@@ -105,9 +111,12 @@ func (m *Metrics) remember(key rollout.Key, r rest) {
 	}
 }
 
-func (m *Metrics) observe(at time.Time, took, lag time.Duration, underWay int) {
+// observe takes in an evaluation that ended at the time at; one that is not complete leaves the last complete one in its place.
+func (m *Metrics) observe(at time.Time, complete bool, took, lag time.Duration, underWay int) {
 	m.lag.Set(max(lag, 0).Seconds())
-	m.last.Set(seconds(at))
+	if complete {
+		m.last.Set(seconds(at))
+	}
 	m.duration.Observe(took.Seconds())
 	m.underWay.Set(float64(underWay))
 }

@@ -1,6 +1,8 @@
 package keeper_test
 
 import (
+	"context"
+	"errors"
 	"maps"
 	"math"
 	"slices"
@@ -8,6 +10,9 @@ import (
 	"testing"
 	"time"
 
+	dto "github.com/prometheus/client_model/go"
+
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/keeper"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/policy"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/rollout"
 )
@@ -117,6 +122,80 @@ func TestCountsOfADeletedCanaryStayUntilTheyAreScraped(t *testing.T) {
 	h.cluster.gone = false
 	h.pass(1, 0, 0)
 	h.shows("rollouts_total", results(nil))
+}
+
+// What is remembered of a Canary that was deleted while the gatekeeper was away goes too.
+func TestAnEndOfACanaryThatWasDeletedInAnAbsenceGoes(t *testing.T) {
+	h := newHouse(t)
+	h.release("a")
+	h.set(func(c *rollout.Canary) { c.Revision.Drill = true })
+	h.pass(2, 0, 0)
+	h.weight(10)
+	h.pass(5, 1, 1)
+	end := map[string]float64{"rolled-back": unix(h.ends(rollout.Failed).EndedAt)}
+	h.cluster.gone = true
+	h.restart()
+	for _, name := range []string{"rollout_ended_timestamp_seconds", "drill_last_timestamp_seconds"} {
+		h.shows(name, end)
+	}
+	h.minutes(6)
+	for _, name := range []string{"rollout_ended_timestamp_seconds", "drill_last_timestamp_seconds", "rollouts_total"} {
+		h.shows(name, none)
+	}
+}
+
+// Rollbacks take some ten seconds, promotions some minutes: a median must not be told by one bucket.
+func TestDurationsAreToldApart(t *testing.T) {
+	h := newHouse(t)
+	h.release("a")
+	h.pass(2, 0, 0)
+	families, err := h.metrics.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(families, func(f *dto.MetricFamily) bool { return f.GetName() == "gatekeeper_rollout_duration_seconds" })
+	below := map[float64]int{}
+	for _, b := range families[i].GetMetric()[0].GetHistogram().GetBucket() {
+		for _, limit := range []float64{30, 120, 600} {
+			if b.GetUpperBound() <= limit {
+				below[limit]++
+			}
+		}
+	}
+	if !maps.Equal(below, map[float64]int{30: 5, 120: 9, 600: 12}) {
+		t.Errorf("buckets up to 30, 120 and 600 s: %v", below)
+	}
+}
+
+// While nothing can be recorded every hook says no, and that must be seen from outside.
+func TestAnEvaluationThatIsNotRecordedIsNotComplete(t *testing.T) {
+	broken := false
+	h := newHouse(t, func(h *house) {
+		h.change = func(c *keeper.Config) { c.Ledger = unwritable{c.Ledger, &broken} }
+	})
+	h.release("a")
+	h.pass(2, 0, 0)
+	last := map[string]float64{"": unix(h.now)}
+	h.shows("last_evaluation_timestamp_seconds", last)
+	broken = true
+	h.fails(90, "nobody writes")
+	h.shows("last_evaluation_timestamp_seconds", last)
+	broken = false
+	h.pass(1, 0, 0)
+	h.shows("last_evaluation_timestamp_seconds", map[string]float64{"": unix(h.now)})
+}
+
+// unwritable is a ledger that can only be read while it is broken.
+type unwritable struct {
+	keeper.Ledger
+	broken *bool
+}
+
+func (u unwritable) Save(ctx context.Context, changes ...rollout.Change) error {
+	if *u.broken {
+		return errors.New("nobody writes")
+	}
+	return u.Ledger.Save(ctx, changes...)
 }
 
 func TestARolloutUnderWayIsToBeSeenAndGoesWithItsEnd(t *testing.T) {

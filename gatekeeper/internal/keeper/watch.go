@@ -280,7 +280,7 @@ func (k *Keeper) recall(ctx context.Context) error {
 	}
 	for name, r := range k.known {
 		namespace, canary, _ := strings.Cut(name, "/")
-		k.cfg.Metrics.remember(rollout.Key{Namespace: namespace, Name: canary}, r)
+		k.cfg.Metrics.recall(rollout.Key{Namespace: namespace, Name: canary}, r, k.cfg.Now())
 	}
 	return nil
 }
