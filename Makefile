@@ -57,7 +57,7 @@ golden: lab ## make the golden hook requests and courses anew, from Flagger in t
 	rm -rf build/golden; build/lab prove --engine embedded --only 1,2,3 --capture build/golden; \
 	cp build/golden/hooks.json gatekeeper/internal/flagger/testdata/ && cp build/golden/transcripts.json lab/internal/drill/
 rules: toolchain ## write monitoring/alert_rules.yaml and the operator's objects from monitoring/slo.yaml
-	cd monitoring && go run . rules && go run . rules --accelerate 30 > ../lab/monitoring/accelerated_rules.yaml
+	cd monitoring && go run . rules && go run . rules --slo tests/slo.yaml --accelerate 30 --out ../lab/monitoring/accelerated_rules.yaml
 dashboards: toolchain ## write monitoring/grafana_dashboards from their code
 	cd monitoring && go run . dashboards
 pictures: monitoring/pictures/node_modules/.package-lock.json ## draw the dashboards from the Prometheus at PROMETHEUS=http://… into docs/pictures/dashboards (needs Node.js 20.11 and chromium)

@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/google/renameio/v2"
+
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/monitoring/internal/dashboards"
 )
 
@@ -25,7 +27,7 @@ func (c dashboardsCmd) Run(stdout io.Writer) error {
 	for _, f := range files {
 		path := filepath.Join(c.Dir, f.Name)
 		if !c.Check {
-			if err := os.WriteFile(path, f.JSON, 0o644); err != nil {
+			if err := renameio.WriteFile(path, f.JSON, 0o644); err != nil {
 				return fmt.Errorf("write dashboard: %w", err)
 			}
 			continue

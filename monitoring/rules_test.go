@@ -94,7 +94,7 @@ func (f file) records() map[string]rule {
 // What reads Sloth's records finds ours: the same groups, names and labels. Only the labels that say who made them and
 // from what have other values.
 func TestTheRecordsAreNamedAsSlothsAre(t *testing.T) {
-	ours, sloths := parseFile(t, "alert_rules.yaml"), parseFile(t, filepath.Join("testdata", "sloth.yaml"))
+	ours, sloths := demoRules(t), parseFile(t, filepath.Join("testdata", "sloth.yaml"))
 	origin := []string{"sloth_mode", "sloth_spec", "sloth_version"}
 	if n := len(sloths.records()); n != 15 {
 		t.Fatalf("Sloth has %d records", n)
@@ -158,13 +158,17 @@ func TestSlothStillGivesWhatIsKept(t *testing.T) {
 func TestProofsHaveShorterWindowsUnderTheirRealNames(t *testing.T) {
 	var printed bytes.Buffer
 	folder := t.TempDir() // nothing may be written, so that there is no folder operator does not matter
-	if err := run(t.Context(), []string{"rules", "--folder", folder, "--accelerate", "30"}, &printed, io.Discard); err != nil {
+	accelerate := func(n string, more ...string) error {
+		args := append([]string{"rules", "--slo", demo, "--folder", folder, "--accelerate=" + n}, more...)
+		return run(t.Context(), args, &printed, io.Discard)
+	}
+	if err := accelerate("30"); err != nil {
 		t.Fatal(err)
 	}
 	if entries, err := os.ReadDir(folder); err != nil || len(entries) != 0 {
 		t.Errorf("%d files were written, %v", len(entries), err)
 	}
-	quick, ours := parse(t, printed.Bytes()), parseFile(t, "alert_rules.yaml")
+	quick, ours := parse(t, printed.Bytes()), demoRules(t)
 	if quick.Groups[0].Interval != "5s" {
 		t.Errorf("the objectives are evaluated every %s", quick.Groups[0].Interval)
 	}
@@ -188,10 +192,32 @@ func TestProofsHaveShorterWindowsUnderTheirRealNames(t *testing.T) {
 	if got := quick.Groups[2].Rules[0].Expr; !strings.Contains(got, "* 120 >= 200") {
 		t.Errorf("the guard of the quick page is in %s", got)
 	}
-	// 31 times shorter, 5 minutes would not have two scrapes.
-	for _, n := range []string{"31", "0", "-1"} {
-		if err := run(t.Context(), []string{"rules", "--accelerate=" + n}, io.Discard, io.Discard); err == nil {
-			t.Errorf("--accelerate %s is taken", n)
+	// To a file they go as a whole. 31 times shorter, 5 minutes would not have two scrapes: what was there stays.
+	file := filepath.Join(folder, "rules.yaml")
+	if err := accelerate("30", "--out", file); err != nil {
+		t.Error(err)
+	}
+	for _, n := range []string{"31", "0", "-1", "1"} {
+		if err := accelerate(n, "--out", file); err == nil {
+			t.Errorf("--accelerate %s --out is taken", n)
 		}
 	}
+	if text, err := os.ReadFile(file); err != nil || !bytes.Equal(text, printed.Bytes()) {
+		t.Errorf("the file has not what is printed: %v\n%s", err, text)
+	}
+}
+
+// demo is the demo's objective, which stays as it is when slo.yaml gets other services, periods and scrapes.
+var demo = filepath.Join("tests", "slo.yaml")
+
+func demoRules(t *testing.T) file {
+	t.Helper()
+	folder := t.TempDir()
+	if err := os.Mkdir(filepath.Join(folder, "operator"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := run(t.Context(), []string{"rules", "--slo", demo, "--folder", folder}, io.Discard, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	return parseFile(t, filepath.Join(folder, "alert_rules.yaml"))
 }

@@ -16,13 +16,13 @@ import (
 
 const day = 24 * time.Hour
 
-// The figures of docs/slo.md are those of the first objective in slo.yaml.
+// The figures of docs/slo.md are those of the demo's objective.
 func TestThePageOfObjectivesHasTheRightFigures(t *testing.T) {
-	text, err := os.ReadFile("slo.yaml")
+	text, err := os.ReadFile(demo)
 	if err != nil {
 		t.Fatal(err)
 	}
-	spec, err := slofile.Parse("slo.yaml", text)
+	spec, err := slofile.Parse(demo, text)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -227,7 +227,7 @@ func newPast(t *testing.T) past {
 func (p past) backfill(t *testing.T, interval, block string, wanted func(record string) bool) {
 	t.Helper()
 	var all ruleFile
-	if err := yaml.Unmarshal([]byte(read(t, filepath.Join(root, "monitoring", "alert_rules.yaml"))), &all); err != nil {
+	if err := yaml.Unmarshal([]byte(read(t, demoRules(t))), &all); err != nil {
 		t.Fatal(err)
 	}
 	group := map[string]any{"name": all.Groups[0].Name, "interval": interval}

@@ -74,6 +74,52 @@ func (s scraped) recorded(t *testing.T, file string) {
 	}
 }
 
+// declared adds what objectives count by queries of their own: the metrics are somebody else's program's, and have the labels
+// that the queries ask for.
+func (s scraped) declared(t *testing.T, objectives string) {
+	t.Helper()
+	var file struct{ Services []struct{ Errors, Total string } }
+	if err := yaml.Unmarshal([]byte(read(t, objectives)), &file); err != nil {
+		t.Fatal(err)
+	}
+	for _, service := range file.Services {
+		for _, query := range []string{service.Errors, service.Total} {
+			if query == "" {
+				continue
+			}
+			expression, err := parser.NewParser(parser.Options{}).ParseExpr(strings.ReplaceAll(query, "{{window}}", "5m"))
+			if err != nil {
+				t.Fatalf("%s: %v", query, err)
+			}
+			parser.Inspect(expression, func(node parser.Node, path []parser.Node) error {
+				if selector, ok := node.(*parser.VectorSelector); ok {
+					s.declare(selector, path)
+				}
+				return nil
+			})
+		}
+	}
+}
+
+// declare adds a selector's series with the labels that it is chosen and summed by.
+func (s scraped) declare(selector *parser.VectorSelector, around []parser.Node) {
+	var labels []string
+	for _, m := range selector.LabelMatchers {
+		labels = append(labels, m.Name)
+	}
+	for _, node := range around {
+		if sum, ok := node.(*parser.AggregateExpr); ok {
+			labels = append(labels, sum.Grouping...)
+		}
+	}
+	s.add(selector.Name, "")
+	for _, label := range labels {
+		if _, known := s[selector.Name][label]; !known {
+			s[selector.Name][label] = nil
+		}
+	}
+}
+
 // A query in the wild has Flagger's or Grafana's variables in it. What they stand for is not known here: a value with this
 // word in it may be any.
 const anything = "anything"

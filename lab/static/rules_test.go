@@ -19,36 +19,101 @@ import (
 
 // The tests of the rules say what the arithmetic gives; the generator of the rules does not know them.
 func TestRulesDoWhatTheArithmeticSays(t *testing.T) {
+	dir := filepath.Dir(demoRules(t))
 	for _, file := range ruleTests(t) {
+		copied := filepath.Join(dir, filepath.Base(file))
+		write(t, copied, read(t, file))
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			t.Parallel()
-			promtool(t, "test", "rules", file)
+			promtool(t, "test", "rules", copied)
 		})
 	}
 }
 
-// ruleTests are the files of promtool tests for alert_rules.yaml.
+// ruleTests are the files of promtool tests for the rules of monitoring/tests/slo.yaml.
 func ruleTests(t *testing.T) []string {
 	t.Helper()
 	all, err := filepath.Glob(filepath.Join(root, "monitoring", "tests", "*.yaml"))
 	if err != nil || len(all) < 2 {
 		t.Fatalf("monitoring/tests has %d files, %v", len(all), err)
 	}
-	return slices.DeleteFunc(all, func(file string) bool { return filepath.Base(file) == "backstop.yaml" })
+	return slices.DeleteFunc(all, func(file string) bool { return slices.Contains([]string{"backstop.yaml", "slo.yaml"}, filepath.Base(file)) })
 }
 
-func TestOtherServicesAreOneMoreEntry(t *testing.T) {
-	folder := filepath.Join(root, "monitoring", "tests", "services")
+// demoRules is a file with the rules of the demo's objective, which other entries of slo.yaml do not touch.
+func demoRules(t *testing.T) string {
+	t.Helper()
+	return makeRules(t, filepath.Join(root, "monitoring", "tests", "slo.yaml"))
+}
+
+// makeRules makes the rules of objectives in a folder of their own.
+func makeRules(t *testing.T, objectives string) string {
+	t.Helper()
 	dir := t.TempDir()
 	if err := os.Mkdir(filepath.Join(dir, "operator"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	generate := exec.CommandContext(t.Context(), build(t, "monitoring"), "rules", "--slo", filepath.Join(folder, "slo.yaml"), "--folder", dir)
+	generate := exec.CommandContext(t.Context(), build(t, "monitoring"), "rules", "--slo", objectives, "--folder", dir)
 	if out, err := generate.CombinedOutput(); err != nil {
 		t.Fatalf("make rules: %v\n%s", err, out)
 	}
-	write(t, filepath.Join(dir, "services.yaml"), read(t, filepath.Join(folder, "services.yaml")))
-	promtool(t, "test", "rules", filepath.Join(dir, "services.yaml"))
+	return filepath.Join(dir, "alert_rules.yaml")
+}
+
+func TestOtherServicesAreOneMoreEntry(t *testing.T) {
+	folder := filepath.Join(root, "monitoring", "tests", "services")
+	tests := filepath.Join(filepath.Dir(makeRules(t, filepath.Join(folder, "slo.yaml"))), "services.yaml")
+	write(t, tests, read(t, filepath.Join(folder, "services.yaml")))
+	promtool(t, "test", "rules", tests)
+}
+
+func TestPrometheusTakesTheRules(t *testing.T) {
+	for _, file := range []string{"monitoring/alert_rules.yaml", "lab/monitoring/accelerated_rules.yaml"} {
+		promtool(t, "check", "rules", filepath.Join(root, filepath.FromSlash(file)))
+	}
+}
+
+// Whoever appends the examples of docs/slo.md to slo.yaml finds the checks of this folder as green as before: what promtool
+// tests are about is the demo's, and the checks of slo.yaml and its rules take what is new.
+func TestTheExamplesOfThePageHold(t *testing.T) {
+	examples := regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllStringSubmatch(read(t, filepath.Join(root, "docs", "slo.md")), -1)
+	if len(examples) != 2 {
+		t.Fatalf("docs/slo.md has %d examples, want 2", len(examples))
+	}
+	objectives := filepath.Join(t.TempDir(), "slo.yaml")
+	write(t, objectives, read(t, filepath.Join(root, "monitoring", "slo.yaml"))+
+		examples[0][1]+"  - namespace: shop\n    canary: orders\n    objective: 99\n    period: 28d\n"+examples[1][1])
+	rules := makeRules(t, objectives)
+	promtool(t, "check", "rules", rules)
+	records, alerts := namedRules(t, rules)
+	namesAreOn(t, "slo.md", records, alerts)
+
+	all := scraped{"up": {}}
+	all.add("http_request_duration_seconds_bucket", "le")
+	for _, name := range []string{"nginx_ingress_controller_requests", "http_requests_total"} {
+		for _, label := range []string{"ingress", "status"} {
+			all.add(name, label)
+		}
+	}
+	all.recorded(t, rules)
+	dead := func() (problems []string) {
+		for _, query := range queriesIn(t, filepath.Dir(rules))[rules] {
+			if strings.Contains(query, "shop") || strings.Contains(query, "orders") {
+				problems = append(problems, all.dead(query)...)
+			}
+		}
+		return problems
+	}
+	if strange := strings.Join(dead(), "\n"); !strings.Contains(strange, "nobody has a series orders_total") {
+		t.Errorf("the metric of the example is known without slo.yaml: %s", strange)
+	}
+	all.declared(t, objectives)
+	for _, problem := range dead() {
+		t.Error(problem)
+	}
+	if problems := all.dead("rate(orders_totals[5m])"); len(problems) != 1 {
+		t.Errorf("of a metric that slo.yaml does not name is said %q", problems)
+	}
 }
 
 // The operator's types know every field, and the rules are those of the file.
@@ -131,7 +196,7 @@ func TestEveryRuleIsTested(t *testing.T) {
 		}
 	}
 	var rules ruleFile
-	if err := yaml.Unmarshal([]byte(read(t, filepath.Join(root, "monitoring", "alert_rules.yaml"))), &rules); err != nil {
+	if err := yaml.Unmarshal([]byte(read(t, demoRules(t))), &rules); err != nil {
 		t.Fatal(err)
 	}
 	for _, group := range rules.Groups {
@@ -169,7 +234,7 @@ func names(t *testing.T, query string) []*promlabels.Matcher {
 
 // One wrong number, window, label or guard in the rules, and a test fails. Each error is made in every place where old stands.
 func TestAnErrorInTheRulesIsFound(t *testing.T) {
-	rules := read(t, filepath.Join(root, "monitoring", "alert_rules.yaml"))
+	rules := read(t, demoRules(t))
 	for name, mutation := range map[string]struct{ old, wrong, by string }{
 		"factor of the quick page":        {`(14.4 * 0.005)`, `(15 * 0.005)`, "burn.yaml"},
 		"factor of the slow ticket":       {`(1 * 0.005)`, `(0.7 * 0.005)`, "burn.yaml"},
@@ -188,19 +253,16 @@ func TestAnErrorInTheRulesIsFound(t *testing.T) {
 		"errors that have no series":      {` or 0 * sum(`, ` or 1 * sum(`, "burn.yaml"},
 		"which version":                   {`{namespace="demo",app="podinfo"`, `{namespace="demo",app="podinfo-primary"`, "versions.yaml"},
 		"pods that are gone":              {` and on (namespace, pod) up{namespace="demo",app="podinfo"}`, ``, "versions.yaml"},
-		"which result":                    {`_seconds{result="rolled-back"})`, `_seconds{result="promoted"})`, "rollouts.yaml"},
+		"which result":                    {`_ended_timestamp_seconds{result=\"rolled-back\"})`, `_ended_timestamp_seconds{result=\"promoted\"})`, "rollouts.yaml"},
 		"how long a person is waited for": {`timestamp_seconds) > 3600`, `timestamp_seconds) > 7200`, "rollouts.yaml"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			if !strings.Contains(groups(rules, mutation.by), mutation.old) {
-				t.Fatalf("alert_rules.yaml has no %s any more", mutation.old)
+				t.Fatalf("the rules have no %s any more", mutation.old)
 			}
 			dir := t.TempDir()
-			if err := os.Mkdir(filepath.Join(dir, "tests"), 0o755); err != nil {
-				t.Fatal(err)
-			}
-			wrong, tests := filepath.Join(dir, "alert_rules.yaml"), filepath.Join(dir, "tests", mutation.by)
+			wrong, tests := filepath.Join(dir, "alert_rules.yaml"), filepath.Join(dir, mutation.by)
 			write(t, wrong, strings.ReplaceAll(groups(rules, mutation.by), mutation.old, mutation.wrong))
 			write(t, tests, read(t, filepath.Join(root, "monitoring", "tests", mutation.by)))
 			// The error must be one of meaning: Prometheus takes the rules.

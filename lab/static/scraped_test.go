@@ -209,7 +209,8 @@ func TestMetrics(t *testing.T) {
 		all.source(t, "github.com/fluxcd/flagger@v"+stack.FlaggerVersion, "pkg/metrics", "flagger_")
 		// Releases of the controller are no versions of the module. This is v1.11, whose labels are those of today.
 		all.source(t, "k8s.io/ingress-nginx@v0.0.0-20240708192948-52c50467d67d", "internal/ingress/metric/collectors", "nginx_ingress_controller_")
-		all.recorded(t, filepath.Join(root, "monitoring", "alert_rules.yaml"))
+		all.recorded(t, shipped)
+		all.declared(t, filepath.Join(root, "monitoring", "slo.yaml"))
 		queriesAreLive(t, all)
 	})
 }
