@@ -38,9 +38,9 @@ var pure = map[string][]string{
 
 // only says which rooms alone may import what begins so.
 var only = map[string][]string{
-	"github.com/grafana/":          {"dashboards"},
-	"github.com/goccy/go-yaml":     {"slofile", "rulefile"},
-	"github.com/prometheus/common": {"slofile"},
+	"github.com/grafana/":      {"dashboards"},
+	"github.com/goccy/go-yaml": {"slofile", "rulefile"},
+	"github.com/prometheus/":   {"slofile"},
 }
 
 // clock are the functions of package time that read or wait for the clock.

@@ -78,7 +78,9 @@ func (s scraped) recorded(t *testing.T, file string) {
 // that the queries ask for.
 func (s scraped) declared(t *testing.T, objectives string) {
 	t.Helper()
-	var file struct{ Services []struct{ Errors, Total string } }
+	var file struct {
+		Services []struct{ Errors, Total string }
+	}
 	if err := yaml.Unmarshal([]byte(read(t, objectives)), &file); err != nil {
 		t.Fatal(err)
 	}

@@ -37,7 +37,9 @@ func ruleTests(t *testing.T) []string {
 	if err != nil || len(all) < 2 {
 		t.Fatalf("monitoring/tests has %d files, %v", len(all), err)
 	}
-	return slices.DeleteFunc(all, func(file string) bool { return slices.Contains([]string{"backstop.yaml", "slo.yaml"}, filepath.Base(file)) })
+	return slices.DeleteFunc(all, func(file string) bool {
+		return slices.Contains([]string{"backstop.yaml", "slo.yaml"}, filepath.Base(file))
+	})
 }
 
 // demoRules is a file with the rules of the demo's objective, which other entries of slo.yaml do not touch.

@@ -120,7 +120,7 @@ func (s Spec) Validate() error {
 	if len(s.Services) == 0 {
 		wrong = append(wrong, FieldError{"services", "needs at least one"})
 	}
-	ids, versions := map[string]bool{}, map[string]bool{}
+	ids, versions, names := map[string]bool{}, map[string]bool{}, map[string]string{}
 	for i, one := range s.Services {
 		field := func(name, why string, args ...any) {
 			wrong = append(wrong, FieldError{fmt.Sprintf("services[%d].%s", i, name), fmt.Sprintf(why, args...)})
@@ -130,11 +130,16 @@ func (s Spec) Validate() error {
 			field("canary", "the objective %s stands there twice; give one another slo: name", one.ID())
 		}
 		ids[one.ID()] = true
+		whole := one.Namespace + "/" + one.Canary
+		if other, taken := names[one.Service()]; taken && other != whole {
+			field("canary", "%s and %s would both be called %s: rename one", other, whole, one.Service())
+		}
+		names[one.Service()] = whole
 		if one.Source != Queries {
-			if versions[one.Namespace+"/"+one.Canary] {
+			if versions[whole] {
 				field("source", "only one objective of a Canary can have one; write errors and total for the other")
 			}
-			versions[one.Namespace+"/"+one.Canary] = true
+			versions[whole] = true
 		}
 	}
 	return errors.Join(wrong...)
@@ -146,8 +151,8 @@ func (s Service) validate(wrong func(field, why string, args ...any)) {
 			wrong(name[0], "%q is not a name of lower-case letters, digits and hyphens", name[1])
 		}
 	}
-	if s.Period < Tiers()[3].Long || s.Period%(24*time.Hour) != 0 {
-		wrong("period", "must be whole days, at least 3d")
+	if s.Period <= Tiers()[3].Long || s.Period%(24*time.Hour) != 0 {
+		wrong("period", "must be whole days, at least 4d: an alert's window has 3d")
 	}
 	if s.Objective <= 0 || s.Objective >= 100 {
 		wrong("objective", "must be a percentage between 0 and 100")

@@ -57,7 +57,7 @@ func TestEveryFieldIsChecked(t *testing.T) {
 		"namespace":   func(s *Service) { s.Namespace = "Demo" },
 		"canary":      func(s *Service) { s.Canary = "" },
 		"slo":         func(s *Service) { s.Name = `a"b` },
-		"period":      func(s *Service) { s.Period = 36 * time.Hour },
+		"period":      func(s *Service) { s.Period = 84 * time.Hour },
 		"objective":   func(s *Service) { s.Objective = 100 },
 		"minRequests": func(s *Service) { s.MinRequests = -1 },
 		"labels":      func(s *Service) { s.Labels = map[string]string{"severity": "none"} },
@@ -95,6 +95,17 @@ func TestAnObjectiveThatCanNotBePagedOnIsRefused(t *testing.T) {
 		if err := (Spec{Scrape: time.Second, Services: []Service{s}}).Validate(); (err == nil) != want {
 			t.Errorf("%v %%: %v", objective, err)
 		}
+	}
+}
+
+// Groups of rules are named after it, and Prometheus takes no name twice.
+func TestTwoCanariesOfOneNameAreRefused(t *testing.T) {
+	first, second := good(), good()
+	first.Namespace, first.Canary = "demo-podinfo", "web"
+	second.Namespace, second.Canary, second.Name = "demo", "podinfo-web", "other"
+	err := (Spec{Scrape: time.Second, Services: []Service{first, second}}).Validate()
+	if err == nil || !strings.Contains(err.Error(), "services[1].canary: demo-podinfo/web and demo/podinfo-web would both be called demo-podinfo-web") {
+		t.Errorf("got %v", err)
 	}
 }
 

@@ -47,7 +47,7 @@ func Parse(file string, text []byte) (slo.Spec, error) {
 	}
 	spec, err := d.spec()
 	if err == nil {
-		err = spec.Validate()
+		err = errors.Join(append(each(spec.Validate()), refused(spec)...)...)
 	}
 	return spec, atLines(file, tree, err)
 }
@@ -102,7 +102,7 @@ func atLines(file string, tree *ast.File, err error) error {
 		return nil
 	}
 	var all []error
-	for _, one := range err.(interface{ Unwrap() []error }).Unwrap() {
+	for _, one := range each(err) {
 		line := 1
 		var field slo.FieldError
 		if errors.As(one, &field) {
@@ -111,6 +111,14 @@ func atLines(file string, tree *ast.File, err error) error {
 		all = append(all, fmt.Errorf("%s:%d: %w", file, line, one))
 	}
 	return errors.Join(all...)
+}
+
+// each are the errors that were joined.
+func each(err error) []error {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		return joined.Unwrap()
+	}
+	return nil
 }
 
 func lineOf(tree *ast.File, field string) int {
