@@ -21,13 +21,14 @@ const maxBody = 8 << 20
 // for concurrent use on different Books.
 type Meter struct {
 	client  *http.Client
+	timeout time.Duration
 	ingress *Ingress
+	wall    func() time.Time // as pods have it, which steps when it is set; a rollout's own time does not
 }
 
 // New returns a Meter that gives one pod at most timeout to answer. Ingress may be nil: then there is no second opinion.
 func New(timeout time.Duration, ingress *Ingress) *Meter {
-	return &Meter{ingress: ingress, client: &http.Client{
-		Timeout: timeout,
+	return &Meter{ingress: ingress, timeout: timeout, wall: time.Now, client: &http.Client{
 		// A pod is asked every second: its connection is kept. No proxy stands between us and a pod.
 		Transport: &http.Transport{MaxIdleConnsPerHost: 1, IdleConnTimeout: 10 * time.Second},
 		// A redirect could lead the count to somebody else's counters.
@@ -57,10 +58,12 @@ func (m *Meter) Read(ctx context.Context, now time.Time, r rollout.Rollout, c ro
 	var failing []rollout.Failing
 	for i, pod := range pods {
 		if errs[i] == nil {
-			failing = append(failing, lately(readings[i].Failing, r.StartedAt, now)...)
+			found, firstSeen := m.date(readings[i].Failing, book[pod.UID].FirstSeen)
+			failing = append(failing, lately(found, m.wall().Add(r.StartedAt.Sub(now)))...)
 			// A canary pod exists for this rollout alone. A primary pod's counts start with the rollout's first reading
 			// of it, unless the pod is younger than the rollout.
 			book.Add(pod.UID, pod.Track, now, readings[i], pod.Track == rollout.TrackCanary || pod.CreatedAt.After(r.StartedAt))
+			book.Remember(pod.UID, firstSeen)
 		}
 		if pod.Track != rollout.TrackCanary {
 			continue
@@ -120,13 +123,30 @@ func maxTime(a, b time.Time) time.Time {
 	return b
 }
 
-// lately are the failing requests since the rollout began. Those without a time are of now: they are seen for the first time.
-func lately(found []rollout.Failing, began, now time.Time) []rollout.Failing {
+// date gives failing requests of one pod that have no time, or one to come, that of their first sight: a pod whose clock is
+// fast must not have the newest ones for ever. Before are the first sights known so far; those on the page stay known.
+func (m *Meter) date(found []rollout.Failing, before map[string]time.Time) (dated []rollout.Failing, firstSeen map[string]time.Time) {
+	now := m.wall()
+	for _, f := range found {
+		first, known := before[f.Trace]
+		if !known {
+			first = now
+		}
+		if known || f.At.IsZero() || f.At.After(now) {
+			if firstSeen == nil {
+				firstSeen = map[string]time.Time{}
+			}
+			f.At, firstSeen[f.Trace] = first, first
+		}
+		dated = append(dated, f)
+	}
+	return dated, firstSeen
+}
+
+// lately are the failing requests since the rollout began, by the same clock as theirs.
+func lately(found []rollout.Failing, began time.Time) []rollout.Failing {
 	var own []rollout.Failing
 	for _, f := range found {
-		if f.At.IsZero() {
-			f.At = now
-		}
 		if f.At.After(began.Add(-clockSlack)) {
 			own = append(own, f)
 		}
@@ -143,11 +163,13 @@ const (
 	openFirst = "application/openmetrics-text;version=1.0.0," + textOnly + ";q=0.5"
 )
 
-// scrape reads a pod's counters. Of a canary's it wants to know which requests failed; should the page that tells so not be
-// readable, the plain one counts.
+// scrape reads a pod's counters. Of a canary's it wants to know which requests failed; should it refuse the page that tells
+// so, or that not be readable, the plain one counts. Both have to come within the one pod's time.
 func (m *Meter) scrape(ctx context.Context, pod rollout.Pod, sli rollout.SLI) (rollout.Reading, error) {
+	ctx, cancel := context.WithTimeout(ctx, m.timeout)
+	defer cancel()
 	if pod.Track == rollout.TrackCanary && sli.Traces != "" {
-		if reading, open, err := m.ask(ctx, pod, sli, openFirst); err == nil || !open {
+		if reading, plain, err := m.ask(ctx, pod, sli, openFirst); err == nil || !plain || ctx.Err() != nil {
 			return reading, err
 		}
 	}
@@ -155,8 +177,9 @@ func (m *Meter) scrape(ctx context.Context, pod rollout.Pod, sli rollout.SLI) (r
 	return reading, err
 }
 
-// ask gets one page. Open says that it was, or was refused for being, OpenMetrics.
-func (m *Meter) ask(ctx context.Context, pod rollout.Pod, sli rollout.SLI, accept string) (reading rollout.Reading, open bool, err error) {
+// ask gets one page. After an error, plain says that the text format may help: the pod answered, but refused, or with an
+// OpenMetrics page that is none.
+func (m *Meter) ask(ctx context.Context, pod rollout.Pod, sli rollout.SLI, accept string) (reading rollout.Reading, plain bool, err error) {
 	// Built from its parts: a path annotation must not be able to name another host.
 	target := url.URL{Scheme: "http", Host: pod.Address, Path: pod.Path}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target.String(), nil)
@@ -170,14 +193,14 @@ func (m *Meter) ask(ctx context.Context, pod rollout.Pod, sli rollout.SLI, accep
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return rollout.Reading{}, resp.StatusCode == http.StatusNotAcceptable, fmt.Errorf("scrape %s: status %s", pod.Name, resp.Status)
+		return rollout.Reading{}, true, fmt.Errorf("scrape %s: status %s", pod.Name, resp.Status)
 	}
-	read := Parse
-	if open = isOpen(resp.Header.Get("Content-Type")); open {
+	read, open := Parse, isOpen(resp.Header.Get("Content-Type"))
+	if open {
 		read = ParseOpen
 	}
 	if reading, err = read(io.LimitReader(resp.Body, maxBody), sli); err != nil {
 		return rollout.Reading{}, open, fmt.Errorf("scrape %s: %w", pod.Name, err)
 	}
-	return reading, open, nil
+	return reading, false, nil
 }

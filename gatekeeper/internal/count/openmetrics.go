@@ -195,7 +195,9 @@ func found(failing []rollout.Failing, bucket, series, exemplar []byte, sli rollo
 	}
 	numbers := bytes.Fields(rest)
 	if len(numbers) > 0 {
-		f.Seconds = number(numbers[0])
+		if took := number(numbers[0]); took <= longest {
+			f.Seconds = took
+		}
 	}
 	if len(numbers) > 1 {
 		if at := number(numbers[1]); at > 0 && at < lastSecond {
@@ -207,6 +209,9 @@ func found(failing []rollout.Failing, bucket, series, exemplar []byte, sli rollo
 
 // lastSecond is the last that is taken for a time, in the year 2100: JSON has no year of five digits.
 const lastSecond = 4102444800
+
+// longest is what is taken for a request's duration, in seconds: more is no duration, or not in seconds.
+const longest = 3600
 
 // isTrace reports whether s is a trace id as W3C has it: 32 lower-case hexadecimal digits, not all 0.
 func isTrace(s string) bool {

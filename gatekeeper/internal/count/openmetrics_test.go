@@ -118,9 +118,9 @@ func TestOpenMetricsOfOthers(t *testing.T) {
 			nil,
 		},
 		"numbers that are none": {
-			"http_requests_total{status=\"500\"} 1\n" + bad + " 1 # {trace_id=\"" + id("a") + "\"} NaN 1e300\n" + bad + " 1 # {trace_id=\"" + id("b") + "\"} +Inf NaN\n" + bad + " 1 # {trace_id=\"" + id("c") + "\"}\n# EOF\nhttp_requests_total{status=\"500\"} 9\n",
+			"http_requests_total{status=\"500\"} 1\n" + bad + " 1 # {trace_id=\"" + id("a") + "\"} NaN 1e300\n" + bad + " 1 # {trace_id=\"" + id("b") + "\"} +Inf NaN\n" + bad + " 1 # {trace_id=\"" + id("c") + "\"}\n" + bad + " 1 # {trace_id=\"" + id("d") + "\"} 1e300\n" + bad + " 1 # {trace_id=\"" + id("e") + "\"} 3600.5\n# EOF\nhttp_requests_total{status=\"500\"} 9\n",
 			rollout.Counts{Bad: 1},
-			[]rollout.Failing{{Trace: id("a"), Status: "500"}, {Trace: id("b"), Status: "500"}, {Trace: id("c"), Status: "500"}},
+			[]rollout.Failing{{Trace: id("a"), Status: "500"}, {Trace: id("b"), Status: "500"}, {Trace: id("c"), Status: "500"}, {Trace: id("d"), Status: "500"}, {Trace: id("e"), Status: "500"}},
 		},
 	} {
 		got, err := ParseOpen(strings.NewReader(c.page), full())
@@ -171,7 +171,11 @@ func TestACanaryThatCanNotSayItInOpenMetrics(t *testing.T) {
 			w.Header().Set("Content-Type", "application/openmetrics-text; version=9.0.0")
 			_, _ = w.Write([]byte("{}"))
 		},
-		"it refuses": func(w http.ResponseWriter) { w.WriteHeader(http.StatusNotAcceptable) },
+		"it refuses":                     func(w http.ResponseWriter) { w.WriteHeader(http.StatusNotAcceptable) },
+		"it does not know it":            func(w http.ResponseWriter) { w.WriteHeader(http.StatusBadRequest) },
+		"it takes it for something sent": func(w http.ResponseWriter) { w.WriteHeader(http.StatusUnsupportedMediaType) },
+		"it breaks":                      func(w http.ResponseWriter) { w.WriteHeader(http.StatusInternalServerError) },
+		"it can not now":                 func(w http.ResponseWriter) { w.WriteHeader(http.StatusServiceUnavailable) },
 		"it knows no other than text": func(w http.ResponseWriter) {
 			_, _ = w.Write([]byte(text))
 		},
@@ -190,6 +194,103 @@ func TestACanaryThatCanNotSayItInOpenMetrics(t *testing.T) {
 		tick := New(time.Second, nil).Read(t.Context(), time.Now(), rollout.Rollout{}, rollout.Canary{Pods: []rollout.Pod{pod}}, rollout.Book{}, full())
 		if tick.Canary.Good != 5 || tick.Answering != 1 || tick.Trouble != "" || asked.Load() > 2 {
 			t.Errorf("%s: asked %d times, got %+v", name, asked.Load(), tick)
+		}
+	}
+}
+
+// A pod has its time once, whatever it is asked for.
+func TestAPodIsNotWaitedForTwice(t *testing.T) {
+	const limit = 300 * time.Millisecond
+	for name, answer := range map[string]func(w http.ResponseWriter, r *http.Request){
+		"it hangs after its headers": func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "application/openmetrics-text; version=1.0.0")
+			_ = http.NewResponseController(w).Flush()
+			<-r.Context().Done()
+		},
+		"both answers take more than half of it": func(w http.ResponseWriter, r *http.Request) {
+			time.Sleep(limit * 6 / 10) // as a slow pod does; both together are more than the limit on any machine
+			if strings.Contains(r.Header.Get("Accept"), "openmetrics") {
+				w.WriteHeader(http.StatusInternalServerError)
+			}
+			_, _ = w.Write([]byte("http_requests_total{status=\"200\"} 5\n"))
+		},
+	} {
+		var asked atomic.Int64
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			asked.Add(1)
+			answer(w, r)
+		}))
+		t.Cleanup(server.Close)
+		pod := rollout.Pod{UID: "c", Address: strings.TrimPrefix(server.URL, "http://"), Path: "/metrics", Track: rollout.TrackCanary, Ready: true}
+		tick := New(limit, nil).Read(t.Context(), time.Now(), rollout.Rollout{}, rollout.Canary{Pods: []rollout.Pod{pod}}, rollout.Book{}, full())
+		if tick.Answering != 0 || tick.Trouble == "" || strings.HasPrefix(name, "it hangs") && asked.Load() != 1 {
+			t.Errorf("%s: asked %d times, got %+v", name, asked.Load(), tick)
+		}
+	}
+}
+
+// exemplars is a page with failing requests of these traces, each with what follows its value.
+func exemplars(behind string, digits ...string) string {
+	page := &strings.Builder{}
+	page.WriteString("http_requests_total{status=\"500\"} 1\n")
+	for _, digit := range digits {
+		fmt.Fprintf(page, "http_request_duration_seconds_bucket{status=\"500\",route=\"/%s\",le=\"+Inf\"} 1 # {trace_id=%q} 1%s\n", digit, id(digit), behind)
+	}
+	page.WriteString("# EOF\n")
+	return page.String()
+}
+
+// Requests that say that they are to come, or nothing, are of their first sight: they are news once, and give way.
+func TestAPodWithAFastClockDoesNotKeepAllPlaces(t *testing.T) {
+	began := time.Now()
+	for name, behind := range map[string]string{"it is fast": fmt.Sprintf(" %d", began.Add(time.Hour).Unix()), "it says no time": ""} {
+		pages := []string{exemplars(behind, "1", "2", "3", "4", "5", "6"), exemplars("")}
+		c := rollout.Canary{Weight: 10}
+		for i := range pages {
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Content-Type", "application/openmetrics-text; version=1.0.0")
+				_, _ = w.Write([]byte(pages[i]))
+			}))
+			t.Cleanup(server.Close)
+			uid := fmt.Sprint("pod", i)
+			c.Pods = append(c.Pods, rollout.Pod{UID: uid, Name: uid, Address: strings.TrimPrefix(server.URL, "http://"), Path: "/metrics", Track: rollout.TrackCanary, Hash: "new", Ready: true})
+		}
+		meter, book := New(time.Second, nil), rollout.Book{}
+		r := rollout.Rollout{StartedAt: began, Revision: rollout.Revision{Hash: "new"}}
+		read := func(s int) int {
+			now := began.Add(time.Duration(s) * time.Second)
+			meter.wall = func() time.Time { return now }
+			tick := meter.Read(t.Context(), now, r, c, book, full())
+			for _, f := range tick.Failing {
+				if f.At.After(now) {
+					t.Errorf("%s: a request of %s, at %s", name, f.At, now)
+				}
+			}
+			r.Observe(tick)
+			return len(tick.Failing)
+		}
+		if first, second := read(1), read(2); first != 5 || second != 0 {
+			t.Errorf("%s: %d news, then %d", name, first, second)
+		}
+		pages[1] = exemplars(fmt.Sprintf(" %d", began.Add(10*time.Second).Unix()), "a", "b", "c", "d", "e")
+		if third, fourth := read(11), read(12); third != 5 || fourth != 0 || !slices.ContainsFunc(r.Failing, func(f rollout.Failing) bool { return f.Trace == id("a") }) {
+			t.Errorf("%s: %d news, then %d: %+v", name, third, fourth, r.Failing)
+		}
+	}
+}
+
+// A rollout's own time does not step when the node's clock, which its pods have, is set.
+func TestFailingRequestsAfterTheClockWasSet(t *testing.T) {
+	for _, ahead := range []time.Duration{time.Hour, -time.Hour} {
+		page, observe := service()
+		server := httptest.NewServer(page)
+		t.Cleanup(server.Close)
+		now := time.Now().Add(ahead)
+		r := rollout.Rollout{StartedAt: now, Revision: rollout.Revision{Hash: "new"}}
+		c := rollout.Canary{Pods: []rollout.Pod{{UID: "c", Address: strings.TrimPrefix(server.URL, "http://"), Path: "/metrics", Track: rollout.TrackCanary, Hash: "new", Ready: true}}}
+		observe("/a", "500", .01, id("2"))
+		if tick := New(time.Second, nil).Read(t.Context(), now, r, c, rollout.Book{}, full()); len(tick.Failing) != 1 {
+			t.Errorf("own time %s from the pod's: %+v", ahead, tick)
 		}
 	}
 }

@@ -142,6 +142,9 @@ func (d data) link(id string) string {
 
 // seconds writes a response's time.
 func seconds(s float64) string {
+	if s == 0 {
+		return "–" // not known
+	}
 	return strconv.FormatFloat(1000*s, 'f', 1, 64) + " ms"
 }
 

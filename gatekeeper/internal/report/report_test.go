@@ -150,12 +150,13 @@ func TestADrillHasARow(t *testing.T) {
 func TestTracesInTheEntry(t *testing.T) {
 	failed := strings.Repeat("ab", 16)
 	r := rolledBack()
-	r.Failing = []rollout.Failing{{Trace: failed, At: start.Add(time.Second), Route: "/api/items", Status: "500", Seconds: .0125}}
+	r.Failing = []rollout.Failing{{Trace: failed, At: start.Add(time.Second), Route: "/api/items", Status: "500", Seconds: .0125}, {Trace: failed, At: start, Route: "/slow", Status: "500"}}
 	own, _, _ := trace.Context(r.ID, "")
 	for _, c := range []struct {
 		links        trace.Links
 		want, unlike string
 	}{
+		{trace.Links{}, "| /slow | – | " + failed + " |", "| 0.0 ms |"},
 		{trace.Links{}, "| 03:04:06.678 | 500 | /api/items | 12.5 ms | " + failed + " |", "\n| trace |"},
 		{trace.Links{Template: "https://t.example/{trace_id}"}, "| 12.5 ms | [" + failed + "](https://t.example/" + failed + ") |", "\n| trace |"},
 		{trace.Links{Template: "https://t.example/{trace_id}", Rollouts: true}, "| trace | [" + own.String() + "](https://t.example/" + own.String() + ") |", "| trace | " + own.String()},

@@ -71,6 +71,9 @@ type Record struct {
 	// WasReady says that the pod was seen ready, UnreadyFor how long it has not been since.
 	WasReady   bool          `json:"wasReady,omitempty"`
 	UnreadyFor time.Duration `json:"unreadyFor,omitempty"`
+	// FirstSeen is when failing requests that do not credibly say when they were were first seen, by their traces. It is not
+	// kept, for it matters to no count, and is replaced, never changed.
+	FirstSeen map[string]time.Time `json:"-"`
 }
 
 // Book has a Record for every pod (by UID) and series that has answered during one rollout, also for those that are gone.
@@ -96,6 +99,13 @@ func (b Book) Add(source string, track Track, seen time.Time, got Reading, fromZ
 	}
 	r.addTimes(got.Times, !known && !fromZero, anew)
 	r.Last, r.Start, r.SeenAt = got.Counts, got.Start, seen
+	b[source] = r
+}
+
+// Remember keeps when failing requests of a source that is known were first seen.
+func (b Book) Remember(source string, firstSeen map[string]time.Time) {
+	r := b[source]
+	r.FirstSeen = firstSeen
 	b[source] = r
 }
 

@@ -10,10 +10,10 @@ import (
 // for people: no verdict depends on it.
 type Failing struct {
 	Trace   string    `json:"trace"` // id, 32 hexadecimal digits
-	At      time.Time `json:"at"`    // by the pod's clock
+	At      time.Time `json:"at"`    // by the pod's clock, or when it was first seen
 	Route   string    `json:"route,omitempty"`
 	Status  string    `json:"status"`
-	Seconds float64   `json:"seconds"` // that it took
+	Seconds float64   `json:"seconds,omitempty"` // that it took; 0: not known
 }
 
 // maxFailing is how many a rollout remembers: enough to see a pattern.

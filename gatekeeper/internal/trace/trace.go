@@ -146,12 +146,15 @@ func failure(r rollout.Rollout) string {
 }
 
 func request(f rollout.Failing) []attribute.KeyValue {
-	return []attribute.KeyValue{
+	known := []attribute.KeyValue{
 		attribute.String("rollout.failing.trace_id", f.Trace),
 		semconv.HTTPRoute(f.Route),
 		attribute.String("http.response.status_code", f.Status),
-		attribute.Float64("rollout.failing.seconds", f.Seconds),
 	}
+	if f.Seconds > 0 {
+		known = append(known, attribute.Float64("rollout.failing.seconds", f.Seconds))
+	}
+	return known
 }
 
 // maker collects the spans below the whole.
