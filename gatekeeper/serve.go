@@ -72,6 +72,10 @@ func (c serveCmd) Run(ctx context.Context, s streams) error {
 	if err != nil {
 		return err
 	}
+	to, err := c.collector(ctx, log)
+	if err != nil {
+		return err
+	}
 	clusterConfig, err := kube.Config(c.Kubeconfig)
 	if err != nil {
 		return err
@@ -87,12 +91,12 @@ func (c serveCmd) Run(ctx context.Context, s streams) error {
 		}
 	}
 	return c.serve(ctx, o, log, reg, func(ctx context.Context, d doors) error {
-		return c.lead(ctx, d, log, reg, policies, access, clusterConfig)
+		return c.lead(ctx, d, log, reg, policies, access, to, clusterConfig)
 	})
 }
 
 // lead builds everything in the order of its dependencies, and works until ctx ends or a part fails.
-func (c serveCmd) lead(ctx context.Context, d doors, log *slog.Logger, ofProcess prometheus.Gatherer, policies policy.Set, access web.Access, clusterConfig *rest.Config) error {
+func (c serveCmd) lead(ctx context.Context, d doors, log *slog.Logger, ofProcess prometheus.Gatherer, policies policy.Set, access web.Access, to collector, clusterConfig *rest.Config) error {
 	reg := prometheus.NewRegistry() // of what only a leader knows: it goes with the lead, so that no standby shows what was once true
 	memory, err := c.ledger(ctx, c.Data)
 	if err != nil {
@@ -142,7 +146,7 @@ func (c serveCmd) lead(ctx context.Context, d doors, log *slog.Logger, ofProcess
 	add(&group, ctx, conductor.WatchBudgets)
 	add(&group, ctx, func(ctx context.Context) error { return c.prune(ctx, memory, log.With("component", "store")) })
 	add(&group, ctx, deposed(memory))
-	links, err := c.traces(&group, ctx, memory, config.Now, reg, log)
+	links, err := c.traces(&group, ctx, to, memory, config.Now, reg, log)
 	if err != nil {
 		return err
 	}

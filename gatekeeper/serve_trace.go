@@ -8,6 +8,8 @@ import (
 
 	rungroup "github.com/oklog/run"
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/sdk/resource"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/export"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/store"
@@ -34,17 +36,31 @@ func (f traceFlags) Validate() error {
 	return nil
 }
 
-// traces sends those of rollouts, where the environment names a collector, and says how people come to traces. Now is the
+// collector is where the gatekeeper's own traces go; the zero value is nowhere.
+type collector struct {
+	spans sdktrace.SpanExporter
+	about *resource.Resource
+}
+
+// collector reads the OTEL_* environment. It is read on every replica before any leads: else a wrong word in it would end
+// each lead, and releases would wait for the sake of telemetry.
+func (traceFlags) collector(ctx context.Context, log *slog.Logger) (collector, error) {
+	spans, about, err := telemetry.Exporter(ctx, telemetry.Program{Name: "gatekeeper", Version: version}, log.With("component", "traces"))
+	if err != nil {
+		return collector{}, fmt.Errorf("where traces go: %w", err)
+	}
+	return collector{spans, about}, nil
+}
+
+// traces sends those of rollouts, where there is a collector, and says how people come to traces. Now is the
 // clock that the ends of rollouts are written down by: their age must not change when another is set.
-func (c serveCmd) traces(group *rungroup.Group, ctx context.Context, memory *store.Store, now func() time.Time, reg prometheus.Registerer, log *slog.Logger) (trace.Links, error) {
+func (c serveCmd) traces(group *rungroup.Group, ctx context.Context, to collector, memory *store.Store, now func() time.Time, reg prometheus.Registerer, log *slog.Logger) (trace.Links, error) {
 	links := trace.Links{Template: c.TraceURL}
-	log = log.With("component", "traces")
-	to, from, err := telemetry.Exporter(ctx, telemetry.Program{Name: "gatekeeper", Version: version}, log)
-	if err != nil || to == nil {
-		return links, err
+	if to.spans == nil {
+		return links, nil
 	}
 	links.Rollouts = true
-	traces, err := export.New(export.Config{Ledger: memory, Send: to.ExportSpans, From: from, Now: now, Log: log}, reg)
+	traces, err := export.New(export.Config{Ledger: memory, Send: to.spans.ExportSpans, From: to.about, Now: now, Log: log.With("component", "traces")}, reg)
 	if err != nil {
 		return links, err
 	}
@@ -52,7 +68,7 @@ func (c serveCmd) traces(group *rungroup.Group, ctx context.Context, memory *sto
 		err := traces.Run(ctx, exportInterval)
 		deadline, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTime)
 		defer cancel()
-		_ = to.Shutdown(deadline) // it holds nothing back: what was not sent is sent after the next start
+		_ = to.spans.Shutdown(deadline) // it holds nothing back: what was not sent is sent after the next start
 		return err
 	})
 	return links, nil

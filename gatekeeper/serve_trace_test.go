@@ -21,3 +21,18 @@ func TestServeRefusesFlagsThatCanNotBeRight(t *testing.T) {
 		}
 	}
 }
+
+// So is what is wrong in the environment, on every replica: no lead may end by it.
+func TestServeRefusesTelemetryThatCanNotBeRight(t *testing.T) {
+	for name, value := range map[string]string{"OTEL_EXPORTER_OTLP_PROTOCOL": "http/json", "OTEL_RESOURCE_ATTRIBUTES": "team"} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
+			t.Setenv(name, value)
+			out := &bytes.Buffer{}
+			err := run(t.Context(), []string{"serve", "--kubeconfig", "/no/such/file"}, out, out)
+			if err == nil || !strings.Contains(err.Error(), name) {
+				t.Errorf("%v, want %s in it", err, name)
+			}
+		})
+	}
+}
