@@ -35,20 +35,20 @@ func rollouts() *dashboard.DashboardBuilder {
 		WithPanel(timeToRestore())
 }
 
-// rolloutMarks are the moments that explain the lines. The verdict that ends a rollout is marked where it begins; 15 s are the
-// step of the query. Pass and hold take turns with every step, and have their lane.
+// rolloutMarks are the moments that explain the lines. Grafana asks for them every 15 s, and more seldom along a longer range:
+// $__interval is that step, so that nothing falls between two. The verdict that ends a rollout is marked where it begins; pass and
+// hold take turns, and have their lane.
 func rolloutMarks() []*dashboard.AnnotationQueryBuilder {
-	// Over time, since a rollout that fails may be gone before the next step.
 	failed := func(offset string) string {
-		return `max by (verdict) (max_over_time(gatekeeper_verdict{` + ofCanary + `,verdict="fail"}[15s]` + offset + `)) == 1`
+		return `max by (verdict) (max_over_time(gatekeeper_verdict{` + ofCanary + `,verdict="fail"}[$__interval]` + offset + `)) == 1`
 	}
 	return []*dashboard.AnnotationQueryBuilder{
-		mark("Start", sky, `max by (namespace, canary, version) (gatekeeper_rollout_info{`+ofCanary+`})`+
-			` * on (namespace, canary) group_left () max by (namespace, canary) (gatekeeper_rollout_started_timestamp_seconds{`+ofCanary+`}) * 1000`,
+		// Version and time are joined where both are of the same rollout, and only then looked for in the step.
+		mark("Start", sky, `max_over_time((max by (namespace, canary, version) (gatekeeper_rollout_info{`+ofCanary+`})`+
+			` * on (namespace, canary) group_left () max by (namespace, canary) (gatekeeper_rollout_started_timestamp_seconds{`+ofCanary+`}))[$__interval:15s]) * 1000`,
 			"{{version}} starts").UseValueForTime(true),
-		mark("Verdict", vermilion, failed("")+" unless "+failed(" offset 15s"), "{{verdict}}"),
-		mark("End", purple, `sum by (result) (gatekeeper_rollouts_total{`+ofCanary+`}) > sum by (result) (gatekeeper_rollouts_total{`+ofCanary+`} offset 15s)`,
-			"{{result}}"),
+		mark("Verdict", vermilion, failed("")+" unless "+failed(" offset $__interval"), "{{verdict}}"),
+		mark("End", purple, `max by (result) (gatekeeper_rollout_ended_timestamp_seconds{`+ofCanary+`}) * 1000`, "{{result}}").UseValueForTime(true),
 	}
 }
 
@@ -102,7 +102,7 @@ func share() *timeseries.PanelBuilder {
 func errorRate() *timeseries.PanelBuilder {
 	return versions(lines(about{
 		id: 5, title: "Error rate by version", x: 12, y: 4, w: 12, h: 8, unit: units.PercentUnit, empty: "no requests",
-		says: "Share of the last minute's requests that failed. The lines are the default policy's: 0.5 % breaks the objective, 2 % fails at once; if both versions fail, it is not the release.",
+		says: "Share of the last minute's requests that failed. The lines are the default policy's: 0.5 % breaks the objective, 2 % fails at once; if both versions fail, it is not the release. As the pods count in http_requests_total: a pod that dies of a request counts no error.",
 	}, over(`max by (version) (canary:sli_error:ratio_rate1m{`+ofCanary+`})`, "{{version}}"))).
 		AxisSoftMax(.05).
 		Thresholds(thresholds("transparent", step{.005, orange}, step{.02, vermilion})).
