@@ -23,7 +23,7 @@ func (s *Stack) accelerated() ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read accelerated rules: %w", err)
 	}
-	return kustomizeFrom(overlaid{filesys.MakeFsOnDisk(), s.path("monitoring", "alert_rules.yaml"), rules}, s.path("lab", "monitoring"))
+	return kustomize(overlaid{filesys.MakeFsOnDisk(), s.path("monitoring", "alert_rules.yaml"), rules}, s.path("lab", "monitoring"), renew)
 }
 
 // overlaid is a file system in which one file has another content.

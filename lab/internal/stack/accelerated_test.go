@@ -23,12 +23,12 @@ func TestAcceleratedRulesTakeThePlaceOfTheRealOnes(t *testing.T) {
 			t.Errorf("%q must be in the accelerated manifests: %t, and not in the others", text, only)
 		}
 	}
-	name := func(manifests []byte) string {
-		_, rest, _ := strings.Cut(string(manifests), "name: prometheus-")
-		hash, _, _ := strings.Cut(rest, "\n")
-		return hash
+	pod := func(manifests []byte) string {
+		_, rest, _ := strings.Cut(string(manifests), "lab/configuration: ")
+		sum, _, _ := strings.Cut(rest, "\n")
+		return sum
 	}
-	if a, b := name(real), name(accelerated); a == "" || b == "" || a == b {
-		t.Errorf("Prometheus' ConfigMap is called -%s and -%s: one that has changed needs another name, so that it is read", a, b)
+	if a, b := pod(real), pod(accelerated); a == "" || b == "" || a == b {
+		t.Errorf("Prometheus' pods have the digests %q and %q: other rules must start another pod, or they are not read", a, b)
 	}
 }

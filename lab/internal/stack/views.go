@@ -1,5 +1,7 @@
 package stack
 
+import "sigs.k8s.io/kustomize/kyaml/filesys"
+
 // CollectorURL is where the collector of the views takes spans, as the cluster knows it.
 const CollectorURL = "http://otel-collector." + MonitoringNamespace + ":4318"
 
@@ -8,6 +10,6 @@ const CollectorURL = "http://otel-collector." + MonitoringNamespace + ":4318"
 func (s *Stack) views() applied {
 	return applied{
 		name: "views", namespace: MonitoringNamespace, deployments: []string{"grafana", "jaeger", "otel-collector"},
-		text: func() ([]byte, error) { return kustomize(s.path("monitoring", "views")) },
+		text: func() ([]byte, error) { return kustomize(filesys.MakeFsOnDisk(), s.path("monitoring", "views")) },
 	}
 }
