@@ -257,6 +257,8 @@ func TestAnErrorInTheRulesIsFound(t *testing.T) {
 		"pods that are gone":              {` and on (namespace, pod) up{namespace="demo",app="podinfo"}`, ``, "versions.yaml"},
 		"which result":                    {`_ended_timestamp_seconds{result=\"rolled-back\"})`, `_ended_timestamp_seconds{result=\"promoted\"})`, "rollouts.yaml"},
 		"how long a person is waited for": {`timestamp_seconds) > 3600`, `timestamp_seconds) > 7200`, "rollouts.yaml"},
+		"a restart of the gatekeeper":     {`keep_firing_for: 3m`, `keep_firing_for: 0s`, "rollouts.yaml"},
+		"restarts before a drill is old":  {`[1h])`, `[1m])`, "drills.yaml"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -279,7 +281,7 @@ func TestAnErrorInTheRulesIsFound(t *testing.T) {
 
 // groups are those that a file of tests is about: the others would only take time.
 func groups(rules, file string) string {
-	about := map[string]string{"versions.yaml": "canary-", "rollouts.yaml": "rollouts"}[file]
+	about := map[string]string{"versions.yaml": "canary-", "rollouts.yaml": "rollouts", "drills.yaml": "rollouts"}[file]
 	if about == "" {
 		about = "sloth-"
 	}

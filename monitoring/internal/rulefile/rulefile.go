@@ -21,6 +21,7 @@ type rule struct {
 	Alert       string            `yaml:"alert,omitempty"`
 	Expr        string            `yaml:"expr"`
 	For         string            `yaml:"for,omitempty"`
+	KeepFiring  string            `yaml:"keep_firing_for,omitempty"`
 	Labels      map[string]string `yaml:"labels,omitempty"`
 	Annotations map[string]string `yaml:"annotations,omitempty"`
 }
@@ -61,7 +62,7 @@ func body(groups []rules.Group) groupsOf {
 	for _, g := range groups {
 		one := group{Name: g.Name, Interval: rules.Text(g.Interval)}
 		for _, r := range g.Rules {
-			one.Rules = append(one.Rules, rule{Record: r.Record, Alert: r.Alert, Expr: r.Expr, For: hold(r.For), Labels: r.Labels, Annotations: r.Annotations})
+			one.Rules = append(one.Rules, rule{Record: r.Record, Alert: r.Alert, Expr: r.Expr, For: hold(r.For), KeepFiring: hold(r.KeepFiring), Labels: r.Labels, Annotations: r.Annotations})
 		}
 		all.Groups = append(all.Groups, one)
 	}

@@ -11,6 +11,7 @@ const (
 	waitingTooLong = time.Hour           // for a person, before somebody else should be asked
 	blindTooLong   = time.Minute         // without fresh counts of the canary, which come each second
 	silentTooLong  = time.Minute         // since the gatekeeper last judged, which it does each second
+	restart        = 3 * time.Minute     // of a gatekeeper at most: what it knew of a release is not over while it is away
 	drillTooOld    = 90 * 24 * time.Hour // since a rehearsed release was last rolled back
 )
 
@@ -24,6 +25,7 @@ func rollouts() Group {
 			Annotations: annotations(alert, summary, description),
 		})
 	}
+	keep := func() { group.Rules[len(group.Rules)-1].KeepFiring = restart }
 	const canary = "{{ $labels.namespace }}/{{ $labels.canary }}"
 	age := func(metric, is string, limit time.Duration) string {
 		return fmt.Sprintf("time() - max by (namespace, canary) (%s) %s %s", metric, is, number(limit.Seconds()))
@@ -36,12 +38,15 @@ func rollouts() Group {
 	add("RolloutStuck", "max by (namespace, canary) (gatekeeper_rollout_stuck) == 1", time.Minute,
 		"A release of "+canary+" is stuck",
 		"Neither Flagger nor the gatekeeper will end it: part of the traffic may stay on the new version until somebody acts.")
+	keep()
 	add("RolloutWaitingTooLong", older("gatekeeper_waiting_since_timestamp_seconds", waitingTooLong), 0,
 		"A release of "+canary+" waits for a person",
 		"It has waited for {{ $value | humanizeDuration }}. Approve or reject it.")
+	keep()
 	add("EvidenceBlind", older("gatekeeper_evidence_timestamp_seconds", blindTooLong), 30*time.Second,
 		"The gatekeeper has no fresh counts of the canary of "+canary,
 		"The last ones are {{ $value | humanizeDuration }} old. It holds the release and can not see whether the canary fails.")
+	keep()
 	add("GatekeeperAbsent", "absent(gatekeeper_last_evaluation_timestamp_seconds)\nor\n"+
 		fmt.Sprintf("time() - max(gatekeeper_last_evaluation_timestamp_seconds) > %s", number(silentTooLong.Seconds())), 2*time.Minute,
 		"No gatekeeper judges releases",
@@ -53,9 +58,10 @@ func rollouts() Group {
 	add("FlaggerAbsent", "absent(flagger_info)", 2*time.Minute,
 		"Flagger is not there",
 		"No release begins, goes on or goes back, and traffic stays as it is split now.")
-	const drilled = `gatekeeper_drill_last_timestamp_seconds{result="rolled-back"}`
+	// In the last hour, so that the day is one in which gatekeepers may restart.
+	const drilled = `last_over_time(gatekeeper_drill_last_timestamp_seconds{result="rolled-back"}[1h])`
 	add("RollbackDrillTooOld", older(drilled, drillTooOld)+"\nor\n"+
-		fmt.Sprintf("max by (namespace, canary) (gatekeeper_rollouts_total) unless on (namespace, canary) %s", drilled), 24*time.Hour,
+		fmt.Sprintf("max by (namespace, canary) (last_over_time(gatekeeper_rollouts_total[1h])) unless on (namespace, canary) %s", drilled), 24*time.Hour,
 		"No rollback of "+canary+" was rehearsed for "+Text(drillTooOld),
 		"Whether a bad release is rolled back is only known when it is tried: release one with a fault, marked as a drill.")
 	return group

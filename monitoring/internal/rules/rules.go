@@ -22,6 +22,7 @@ type Rule struct {
 	Record, Alert       string // exactly one
 	Expr                string
 	For                 time.Duration // how long an alert must hold before it fires
+	KeepFiring          time.Duration // how long it fires on when it does not hold any more
 	Labels, Annotations map[string]string
 }
 
