@@ -40,7 +40,7 @@ type panels struct {
 // newPanels fills the variables of the dashboards in for the Canary of the drill.
 func (d *Drill) newPanels(s Sights) (*panels, error) {
 	values := map[string]string{
-		"namespace": d.Namespace, "canary": d.Name, "datasource": "prometheus", "__rate_interval": "20s", "__interval": "15s", "__range": "15m",
+		"namespace": d.Namespace, "canary": d.Name, "objective": "availability", "datasource": "prometheus", "__rate_interval": "20s", "__interval": "15s", "__range": "15m",
 	}
 	var queries []panel.Query
 	for _, text := range s.Dashboards {
