@@ -53,7 +53,9 @@ services:
 			t.Errorf("of %d queries on the dashboard %d were found", len(panels), found)
 		}
 	}
-	series := func(name, values string) map[string]string { return map[string]string{"series": name, "values": values} }
+	series := func(name, values string) map[string]string {
+		return map[string]string{"series": name, "values": values}
+	}
 	tests, err := yaml.Marshal(map[string]any{
 		"rule_files": []string{"alert_rules.yaml"}, "evaluation_interval": "30s",
 		"group_eval_order": []string{

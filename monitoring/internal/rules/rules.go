@@ -51,13 +51,10 @@ type times struct {
 	accelerate time.Duration
 }
 
-// evaluation is how often objectives are evaluated: half a minute is a ninth of what the quickest page needs when all fails.
-const evaluation = 30 * time.Second
-
 // Between the last scrape of one slice and the first of the next there are requests too. A window that is longer than the
 // evaluation interval by one scrape begins with the scrape at which the one before it ended.
 func newTimes(scrape, accelerate time.Duration) times {
-	interval := max(evaluation/accelerate, scrape)
+	interval := max(slo.Evaluation/accelerate, scrape)
 	return times{interval: interval, slice: interval + scrape, accelerate: accelerate}
 }
 

@@ -87,6 +87,18 @@ func TestEveryFieldIsChecked(t *testing.T) {
 	}
 }
 
+// Slices of traffic add up when each has as many scrapes as the one before.
+func TestScrapesAndEvaluationsKeepStep(t *testing.T) {
+	for scrape, want := range map[time.Duration]bool{
+		5 * time.Second: true, 15 * time.Second: true, 20 * time.Second: false, 25 * time.Second: false, 30 * time.Second: true, 45 * time.Second: true, 61 * time.Second: false,
+	} {
+		err := Spec{Scrape: scrape, Services: []Service{good()}}.Validate()
+		if (err == nil) != want || err != nil && !strings.HasPrefix(err.Error(), "scrape: ") {
+			t.Errorf("%s: %v", scrape, err)
+		}
+	}
+}
+
 // 14.4 times 6.9 % is all there is: below 93.1 % the quick page wants more bad requests than requests.
 func TestAnObjectiveThatCanNotBePagedOnIsRefused(t *testing.T) {
 	for objective, want := range map[float64]bool{93: false, 93.1: true} {
