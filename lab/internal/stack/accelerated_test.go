@@ -1,8 +1,11 @@
 package stack
 
 import (
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/lab/internal/kube"
 )
 
 func TestAcceleratedRulesTakeThePlaceOfTheRealOnes(t *testing.T) {
@@ -22,6 +25,16 @@ func TestAcceleratedRulesTakeThePlaceOfTheRealOnes(t *testing.T) {
 		if strings.Contains(string(real), text) == only || strings.Contains(string(accelerated), text) != only {
 			t.Errorf("%q must be in the accelerated manifests: %t, and not in the others", text, only)
 		}
+	}
+	objects, _, err := s.monitoring().objects()
+	if err != nil {
+		t.Fatal(err)
+	}
+	place := func(object string) int {
+		return slices.IndexFunc(objects, func(o *kube.Object) bool { return kube.Name(o) == object })
+	}
+	if config, pod := place("ConfigMap monitoring/prometheus"), place("Deployment monitoring/prometheus"); config < 0 || pod < config {
+		t.Errorf("the Deployment is number %d and what its pod reads number %d: that must come first", pod, config)
 	}
 	pod := func(manifests []byte) string {
 		_, rest, _ := strings.Cut(string(manifests), "lab/configuration: ")
