@@ -83,7 +83,7 @@ func TestTheExamplesOfThePageHold(t *testing.T) {
 		t.Fatalf("docs/slo.md has %d examples, want 2", len(examples))
 	}
 	objectives := filepath.Join(t.TempDir(), "slo.yaml")
-	write(t, objectives, read(t, filepath.Join(root, "monitoring", "slo.yaml"))+
+	write(t, objectives, read(t, filepath.Join(root, "monitoring", "tests", "slo.yaml"))+
 		examples[0][1]+"  - namespace: shop\n    canary: orders\n    objective: 99\n    period: 28d\n"+examples[1][1])
 	rules := makeRules(t, objectives)
 	promtool(t, "check", "rules", rules)
