@@ -141,11 +141,16 @@ func in(is string) timeline.Sight      { return timeline.Seen(phase, is) }
 // and 10 s at each other; a step comes with the second look after that at the latest.
 
 // goodWants is the way of a good version. Delay is how much longer one of its steps may take.
-func goodWants(delay time.Duration) []timeline.Expectation {
+func goodWants(delay time.Duration) []timeline.Expectation { return wantsFrom("Progressing", delay) }
+
+// gatedWants is that of one whose policy has gates: the rollout begins with Flagger's question whether it may.
+func gatedWants(delay time.Duration) []timeline.Expectation { return wantsFrom("Waiting", delay) }
+
+func wantsFrom(begin string, delay time.Duration) []timeline.Expectation {
 	const s = time.Second
 	return []timeline.Expectation{
 		onTime(0, 60*s, in("Progressing")),
-		after(in("Progressing"), 0, 15*s, timeline.Seen(told, "started")),
+		after(in(begin), 0, 15*s, timeline.Seen(told, "started")),
 		onTime(5*s, 60*s, at("10")),
 		after(at("10"), 20*s, 42*s, at("25")),
 		after(at("25"), 10*s, 32*s+delay, at("50")),

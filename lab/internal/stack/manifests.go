@@ -49,7 +49,9 @@ func (s *Stack) monitoring() applied {
 
 // kustomize builds a folder as kubectl apply -k does, but for the changes.
 func kustomize(files filesys.FileSystem, folder string, changes ...func(resmap.ResMap) error) ([]byte, error) {
-	resources, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(files, folder)
+	options := krusty.MakeDefaultOptions()
+	options.Reorder = krusty.ReorderOptionUnspecified // the folder says in which order
+	resources, err := krusty.MakeKustomizer(options).Run(files, folder)
 	if err != nil {
 		return nil, fmt.Errorf("build %s: %w", folder, err)
 	}
