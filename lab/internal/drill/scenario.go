@@ -79,7 +79,7 @@ func Scenarios() []Scenario {
 			base: "2.0.0", version: "5.0.0", result: promoted, looks: panel.Gated, act: lookAndKill,
 			// Where a gate may hold, Flagger waits for its next look before a release begins.
 			values: []string{`canary.policy="` + pagedPolicy + `"`},
-			wants:  append(goodWants(restart), onTime(0, 100*time.Second, timeline.Seen(keeper, "killed"))),
+			wants:  append(gatedWants(restart), onTime(0, 100*time.Second, timeline.Seen(keeper, "killed"))),
 		},
 		{
 			Number: 5, Name: "the gatekeeper is killed while it judges a bad version",
