@@ -1,13 +1,8 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
-
-	"github.com/google/renameio/v2"
 
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/monitoring/internal/dashboards"
 )
@@ -23,22 +18,19 @@ func (c dashboardsCmd) Run(stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	differ := 0
+	all := made{}
 	for _, f := range files {
-		path := filepath.Join(c.Dir, f.Name)
-		if !c.Check {
-			if err := renameio.WriteFile(path, f.JSON, 0o644); err != nil {
-				return fmt.Errorf("write dashboard: %w", err)
-			}
-			continue
-		}
-		if there, err := os.ReadFile(path); err != nil || !bytes.Equal(there, f.JSON) {
-			differ++
-			fmt.Fprintf(stdout, "%s is not what the code makes\n", path)
-		}
+		all[f.Name] = f.JSON
 	}
-	if differ > 0 {
-		return fmt.Errorf("%d dashboards differ: make dashboards writes them anew", differ)
+	differ, err := all.put(c.Dir, c.Check)
+	if err != nil {
+		return err
+	}
+	for _, path := range differ {
+		fmt.Fprintf(stdout, "%s is not what the code makes\n", path)
+	}
+	if len(differ) > 0 {
+		return fmt.Errorf("%d dashboards differ: make dashboards writes them anew", len(differ))
 	}
 	return nil
 }

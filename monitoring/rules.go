@@ -1,14 +1,11 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
-
-	"github.com/google/renameio/v2"
 
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/monitoring/internal/rulefile"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/monitoring/internal/rules"
@@ -43,7 +40,7 @@ func (c rulesCmd) Run(stdout io.Writer) error {
 	}
 	switch {
 	case c.Accelerate != 1 && c.Out != "":
-		return made{filepath.Base(c.Out): prometheus}.put(filepath.Dir(c.Out), c.Check, "make rules")
+		return c.put(made{filepath.Base(c.Out): prometheus}, filepath.Dir(c.Out))
 	case c.Accelerate != 1:
 		_, err := stdout.Write(prometheus)
 		return err
@@ -54,26 +51,15 @@ func (c rulesCmd) Run(stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	return made{"alert_rules.yaml": prometheus, filepath.Join("operator", "prometheusrule.yaml"): operator}.put(c.Folder, c.Check, "make rules")
+	return c.put(made{"alert_rules.yaml": prometheus, filepath.Join("operator", "prometheusrule.yaml"): operator}, c.Folder)
 }
 
-// made are files that are made from something else, by their paths.
-type made map[string][]byte
-
-// put writes the files into folder, each as a whole or not at all, or with check says which of those there differ and how to make them anew.
-func (m made) put(folder string, check bool, again string) error {
-	var differ []error
-	for path, text := range m {
-		path = filepath.Join(folder, path)
-		if !check {
-			if err := renameio.WriteFile(path, text, 0o644); err != nil {
-				return fmt.Errorf("write %s: %w", path, err)
-			}
-			continue
-		}
-		if old, err := os.ReadFile(path); err != nil || !bytes.Equal(old, text) {
-			differ = append(differ, fmt.Errorf("%s is not what its source gives: run %s", path, again))
-		}
+// put writes the files, or with --check says which are not up to date.
+func (c rulesCmd) put(files made, folder string) error {
+	differ, err := files.put(folder, c.Check)
+	wrong := []error{err}
+	for _, path := range differ {
+		wrong = append(wrong, fmt.Errorf("%s is not what its source gives: run make rules", path))
 	}
-	return errors.Join(differ...)
+	return errors.Join(wrong...)
 }
