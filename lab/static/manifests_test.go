@@ -14,8 +14,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	podsecurity "k8s.io/pod-security-admission/api"
 	"k8s.io/pod-security-admission/policy"
-	"sigs.k8s.io/kustomize/api/krusty"
-	"sigs.k8s.io/kustomize/kyaml/filesys"
 	"sigs.k8s.io/kustomize/kyaml/resid"
 	strict "sigs.k8s.io/yaml"
 
@@ -26,12 +24,8 @@ import (
 // strictly.
 func built(t *testing.T, folder string) (configMaps map[string]map[string]string, deployments []appsv1.Deployment) {
 	t.Helper()
-	resources, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), filepath.Join(root, folder))
-	if err != nil {
-		t.Fatalf("build %s: %v", folder, err)
-	}
 	configMaps = map[string]map[string]string{}
-	for _, r := range resources.Resources() {
+	for _, r := range kustomized(t, filepath.Join(root, folder)).Resources() {
 		text, err := r.AsYAML()
 		if err != nil {
 			t.Fatal(err)

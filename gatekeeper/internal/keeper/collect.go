@@ -43,6 +43,7 @@ func (k *Keeper) Describe(out chan<- *prometheus.Desc) {
 // What a rollout has goes with its end.
 func (k *Keeper) Collect(out chan<- prometheus.Metric) {
 	b, d, now := k.board.Load(), descriptions(), k.cfg.Now()
+	step := k.cfg.Wall().Sub(now) // by which the clock that others see is apart from the one that never steps
 	for _, c := range b.all {
 		g := gauge{out, c.Key}
 		g.set(d.stuck, truth(isStuck(c, b.open[c.Key])))
@@ -55,8 +56,7 @@ func (k *Keeper) Collect(out chan<- prometheus.Metric) {
 			g.set(d.verdict, truth(r.Verdict.Outcome == outcome), string(outcome))
 		}
 		g.gates(d, r, policy.Gates(rules, r, b.around(r.Canary, rules, k.cfg.Policies, now), now.Add(ahead)))
-		// A record's own time may be ahead of the clock that never steps, and that one apart from the clock that others see.
-		shown := func(at time.Time) float64 { return seconds(at.Add(k.cfg.Wall().Sub(now) - ahead)) }
+		shown := func(at time.Time) float64 { return seconds(at.Add(step - ahead)) } // a record's own time may be ahead
 		g.set(d.started, shown(r.StartedAt))
 		if since := r.Told[rollout.IsWaiting].Since; !since.IsZero() {
 			g.set(d.waiting, shown(since))
