@@ -256,3 +256,26 @@ func TestDockerfilesArePinnedAndNotRoot(t *testing.T) {
 		}
 	}
 }
+
+// A digest is the content itself: what a tag says beside it does not count, and the chart's own version is not put there.
+func TestImagesAreNamedByTagOrDigest(t *testing.T) {
+	digest := "sha256:" + strings.Repeat("0123456789abcdef", 4)
+	for _, name := range []string{"gatekeeper", "loadgen", "podinfo-like"} {
+		image := func(sets ...string) string {
+			kinds := render(t, chart.Release{Chart: name, Sets: append([]string{"image.repository=registry:5000/x"}, sets...)})
+			return dig[string](t, kinds["Deployment"][0], "spec", "template", "spec", "containers", 0, "image")
+		}
+		for want, sets := range map[string][]string{
+			"registry:5000/x:1.10":           {"image.tag=1.10"},
+			"registry:5000/x@" + digest:      {"image.digest=" + digest},
+			"registry:5000/x:1.10@" + digest: {"image.tag=1.10", "image.digest=" + digest},
+		} {
+			if got := image(sets...); got != want {
+				t.Errorf("%s with %q: %s, want %s", name, sets, got, want)
+			}
+		}
+		if got := image(); !strings.HasPrefix(got, "registry:5000/x:") || strings.Contains(got, "@") {
+			t.Errorf("%s with neither: %s", name, got)
+		}
+	}
+}
