@@ -66,40 +66,6 @@ func TestEveryAlertHasItsRunbook(t *testing.T) {
 	}
 }
 
-// Links of one page to another, or to a chapter, lead to what is there.
-func TestLinksLeadSomewhere(t *testing.T) {
-	pages, err := filepath.Glob(filepath.Join(root, "docs", "*.md"))
-	if err != nil || len(pages) == 0 {
-		t.Fatalf("docs has %d pages: %v", len(pages), err)
-	}
-	pages = append(pages, filepath.Join(root, "README.md"), filepath.Join(root, "CONTRIBUTING.md"), filepath.Join(root, "monitoring", "README.md"))
-	for _, page := range pages {
-		for _, link := range regexp.MustCompile(`(?:\]\(|src="|srcset=")([^)"\s]+)[)"]`).FindAllStringSubmatch(read(t, page), -1) {
-			file, anchor, _ := strings.Cut(link[1], "#")
-			target := filepath.Join(filepath.Dir(page), file)
-			switch _, err := os.Stat(target); {
-			case strings.Contains(link[1], "://"):
-			case file == "" && !slices.Contains(anchors(read(t, page)), anchor):
-				t.Errorf("%s has no chapter %s", page, anchor)
-			case err != nil:
-				t.Errorf("%s links to %s: %v", page, link[1], err)
-			case file != "" && anchor != "" && !slices.Contains(anchors(read(t, target)), anchor):
-				t.Errorf("%s links to %s, which has no such chapter", page, link[1])
-			}
-		}
-	}
-}
-
-// anchors are what GitHub makes of a page's headings: lower case, no punctuation, hyphens between the words.
-func anchors(page string) []string {
-	var all []string
-	for _, heading := range regexp.MustCompile(`(?m)^#+ (.+)$`).FindAllStringSubmatch(page, -1) {
-		plain := regexp.MustCompile(`[^\w\- ]`).ReplaceAllString(strings.ToLower(heading[1]), "")
-		all = append(all, strings.ReplaceAll(plain, " ", "-"))
-	}
-	return all
-}
-
 // With --help behind it a command does nothing, but its name, arguments and flags are read.
 func TestTheRunbooksCommandsParse(t *testing.T) {
 	gatekeeper, dir := build(t, "gatekeeper"), t.TempDir()
