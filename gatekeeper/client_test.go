@@ -73,7 +73,7 @@ func TestCommandsThatAskTheGatekeeper(t *testing.T) {
 		if r.PathValue("id") == tape.Rollout.ID {
 			result = ""
 		}
-		fmt.Fprintf(w, `{"id":%q,"canary":{"namespace":"demo","name":"shop"},"revision":{"hash":"abc"},"result":%q,"endedAt":"2026-01-02T04:00:00Z","latest":{"age":0.5},"version":3}`, r.PathValue("id"), result)
+		fmt.Fprintf(w, `{"id":%q,"canary":{"namespace":"demo","name":"shop"},"revision":{"hash":"abc","note":"CHG-7"},"result":%q,"endedAt":"2026-01-02T04:00:00Z","latest":{"age":0.5},"version":3}`, r.PathValue("id"), result)
 	})
 	mux.HandleFunc("POST /api/v1/rollouts/{id}/reject", func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Authorization") != "Bearer secret" || r.PathValue("id") != tape.Rollout.ID {
@@ -91,6 +91,7 @@ func TestCommandsThatAskTheGatekeeper(t *testing.T) {
 		"why, with gates":                {[]string{"why", "demo/shop", "--server", server.URL}, "gate freeze     closed  frozen from Fri 16:00; opens at Mon 2026-01-05 08:00 UTC", ""},
 		"why, for machines":              {[]string{"why", "demo/shop", "--server", server.URL, "--output", "json"}, `"flaggerAskedSecondsAgo":3`, ""},
 		"why of a rollout that is over":  {[]string{"why", "demo-shop-old-1", "--server", server.URL}, "abc of demo/shop was promoted", ""},
+		"why says what was noted":        {[]string{"why", "demo-shop-old-1", "--server", server.URL}, "note: CHG-7\n", ""},
 		"why of a rollout under way":     {[]string{"why", tape.Rollout.ID, "--server", server.URL}, "verdict: fail", ""},
 		"why of a Canary without a name": {[]string{"why", "demo/", "--server", server.URL}, "", "namespace/name"},
 		"reject, for machines":           {[]string{"reject", "demo/shop", "--force", "--server", server.URL, "--token", "secret", "--output", "json"}, `"kind":"reject"`, ""},

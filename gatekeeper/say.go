@@ -96,11 +96,19 @@ func (s server) rollout(ctx context.Context, id string, raw *json.RawMessage) (r
 // ended is how a rollout came to its end, in words.
 func ended(v rolloutView, p paint) string {
 	r := rollout.Rollout{Canary: v.Canary, Revision: v.Revision, Stable: v.Stable, Result: v.Result, Verdict: v.Verdict, Unseen: v.Unseen}
-	text := fmt.Sprintf("rollout %s: %s\n%s\n", v.ID, p.state(string(v.Result)), r.Summary())
+	text := fmt.Sprintf("rollout %s: %s\n%s\n%s", v.ID, p.state(string(v.Result)), r.Summary(), noted(v.Revision))
 	if v.EndedAt != nil {
 		text += fmt.Sprintf("from %s to %s\n", v.StartedAt.Format(time.RFC3339), v.EndedAt.Format(time.RFC3339))
 	}
 	return text + listed(v.Verdict)
+}
+
+// noted is the line with a release's note, "" without one.
+func noted(r rollout.Revision) string {
+	if r.Note == "" {
+		return ""
+	}
+	return "note: " + r.Note + "\n"
 }
 
 func listed(v rollout.Verdict) string {
@@ -125,7 +133,7 @@ func standing(s standingView, p paint) string {
 		text.WriteString("no rollout is under way\n")
 	} else {
 		r := s.Rollout
-		fmt.Fprintf(text, "rollout %s of %s, since %s, version %d\n", r.ID, r.Revision.Label(), r.StartedAt.Format(time.RFC3339), r.Version)
+		fmt.Fprintf(text, "rollout %s of %s, since %s, version %d\n%s", r.ID, r.Revision.Label(), r.StartedAt.Format(time.RFC3339), r.Version, noted(r.Revision))
 		fmt.Fprintf(text, "verdict: %s\n%s", p.outcome(r.Verdict.Outcome), listed(r.Verdict))
 		if a := r.Verdict.Evidence; a != nil {
 			fmt.Fprintf(text, "canary fails %s (%s to %s), primary %s; the evidence supports %s of traffic\n",

@@ -179,13 +179,14 @@ func TestRevision(t *testing.T) {
 			ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{
 				"rollout.monitoring/deploy-id": "run-7", "rollout.monitoring/change": "hotfix", "rollout.monitoring/commit": "1f2e3d", "rollout.monitoring/commit-time": "2026-01-02T05:04:05+02:00",
 				"rollout.monitoring/traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "rollout.monitoring/drill": "true",
+				"rollout.monitoring/note": "by ann:\nCHG-7" + strings.Repeat(".", 300),
 			}},
 			Spec: corev1.PodSpec{Containers: []corev1.Container{{Image: "app:2"}}},
 		}},
 	}
 	want := rollout.Revision{
 		Hash: "abc", DeployID: "run-7", Change: "hotfix", Commit: "1f2e3d", CommittedAt: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Image: "app:2",
-		Traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", Drill: true,
+		Traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", Drill: true, Note: "by ann: CHG-7" + strings.Repeat(".", 300-len("by ann: CHG-7")),
 	}
 	if got := revision(set); got != want {
 		t.Errorf("got %+v, want %+v", got, want)

@@ -41,6 +41,7 @@ const (
 	committedAt        = "rollout.monitoring/commit-time"
 	traceparent        = "rollout.monitoring/traceparent"
 	drillAnnotation    = "rollout.monitoring/drill"
+	noteAnnotation     = "rollout.monitoring/note"
 	weightAnnotation   = "nginx.ingress.kubernetes.io/canary-weight"
 	revisionAnnotation = "deployment.kubernetes.io/revision"
 	portAnnotation     = "prometheus.io/port"
@@ -312,6 +313,7 @@ func revision(rs *appsv1.ReplicaSet) rollout.Revision {
 		Change:   annotations[changeAnnotation],
 		Commit:   annotations[commitAnnotation],
 
+		Note:        printable(annotations[noteAnnotation]),
 		Traceparent: annotations[traceparent],
 		Drill:       annotations[drillAnnotation] == "true",
 	}

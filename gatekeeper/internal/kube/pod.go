@@ -15,7 +15,8 @@ import (
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/rollout"
 )
 
-// maxText bounds, in bytes, what is kept of the kubelet's messages: they repeat what containers and registries say.
+// maxText bounds, in bytes, what is kept of the kubelet's messages, which repeat what containers and registries say, and of
+// a release's note.
 const maxText = 300
 
 func pod(p *corev1.Pod, track rollout.Track) rollout.Pod {

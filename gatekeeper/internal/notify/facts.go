@@ -19,7 +19,7 @@ func about(n rollout.News) []fact {
 	if n.Event != rollout.HasStarted {
 		all = append(all, fact{"Weight", strconv.Itoa(n.Weight) + " %"})
 	}
-	for _, f := range []fact{{"Deploy id", n.Revision.DeployID}, {"Commit", n.Revision.Commit}, {"Policy", n.Policy}} {
+	for _, f := range []fact{{"Deploy id", n.Revision.DeployID}, {"Commit", n.Revision.Commit}, {"Note", n.Revision.Note}, {"Policy", n.Policy}} {
 		if f.value != "" {
 			all = append(all, f)
 		}

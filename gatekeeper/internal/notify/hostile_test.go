@@ -28,7 +28,7 @@ func hostile(h rollout.Happening) rollout.Message {
 	m := news(h)
 	bad := "<!channel> <https://evil.example|click> & *bold* [x](https://evil.example) `code`\r\nSubject: other\n.\n" + strings.Repeat("ü😀", 5000)
 	n := &m.News
-	n.Text, n.Policy, n.Revision.DeployID, n.Revision.Commit, n.Revision.Image = bad, bad, bad, bad, "x/y:"+bad
+	n.Text, n.Policy, n.Revision.DeployID, n.Revision.Commit, n.Revision.Note, n.Revision.Image = bad, bad, bad, bad, bad, "x/y:"+bad
 	n.Canary.Name, n.Stable.Hash, n.Repeat = bad, bad, 3
 	n.Reasons = nil
 	for range 40 {

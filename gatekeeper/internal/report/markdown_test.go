@@ -23,7 +23,7 @@ import (
 func named(name string) policy.Tape {
 	r := rolledBack()
 	r.ID, r.Canary, r.Policy = name, rollout.Key{Namespace: name, Name: name}, name
-	r.Revision = rollout.Revision{Hash: name, DeployID: name, Image: name, Commit: "c" + name, Traceparent: name} // without a commit there is no row for it
+	r.Revision = rollout.Revision{Hash: name, DeployID: name, Image: name, Commit: "c" + name, Note: "n" + name, Traceparent: name} // without a commit or note there is no row for it
 	r.Stable = rollout.Revision{Hash: name, Image: name}
 	r.Changes = []rollout.Difference{{What: name, From: name, To: name}}
 	r.Decisions = []rollout.Decision{{Kind: rollout.Abort, By: name, Claims: name, Via: name, Why: name, At: start}}

@@ -38,6 +38,9 @@ const entry = `{{mark .ID}}
 {{- with .Revision.Commit}}
 | commit | {{text .}} |
 {{- end}}
+{{- with .Revision.Note}}
+| note | {{text .}} |
+{{- end}}
 {{- if .Revision.Drill}}
 | drill | a rehearsal: it counts for no delivery metric |
 {{- end}}

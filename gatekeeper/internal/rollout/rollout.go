@@ -48,6 +48,8 @@ type Revision struct {
 	// Traceparent is the W3C trace context that the pipeline passed, by the annotation rollout.monitoring/traceparent, as it
 	// stands there: who continues the trace reads it.
 	Traceparent string `json:"traceparent,omitempty"`
+	// Note is who released it and why, by the annotation rollout.monitoring/note, one line.
+	Note string `json:"note,omitempty"`
 	// Drill says that the release is a rehearsal, by the annotation rollout.monitoring/drill: "true".
 	Drill bool `json:"drill,omitempty"`
 }
