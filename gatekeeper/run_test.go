@@ -47,6 +47,7 @@ func TestCommands(t *testing.T) {
 		"serve with a token easily guessed":    {[]string{"serve", "--data", dir, "--operator-token", "hunter2-hunter2"}, "", "--operator-token is shorter than 16"},
 		"serve with alerts easily guessed":     {[]string{"serve", "--data", dir, "--alerts-token-file", short}, "", "--alerts-token is shorter than 16"},
 		"serve with tokens that are long":      {[]string{"serve", "--data", dir, "--operator-token", "hunter2-hunter2-", "--trusted-proxies", "10.42.0.0/16,fd00::/8", "--oidc-audience", "a", "--oidc-repositories", "acme/shop,acme/cart-*"}, "", "--kubeconfig"},
+		"serve with hooks for nobody":          {[]string{"serve", "--data", dir, "--hook-auth"}, "", "--tokens-file"},
 		"serve that keeps nothing":             {[]string{"serve", "--data", dir, "--keep-ticks", "5m"}, "", "at least 1h"},
 		"serve with a bad policy does not run": {[]string{"serve", "--data", dir, "--policies", dir}, "", "bad.yaml"},
 	})

@@ -159,7 +159,7 @@ func (c serveCmd) lead(ctx context.Context, d doors, log *slog.Logger, ofProcess
 	if err := c.courier(&group, ctx, memory, told, reg, log); err != nil {
 		return err
 	}
-	hooks := flagger.New(conductor, healthy, reg, log.With("component", "flagger"))
+	hooks := flagger.New(conductor, healthy, c.hooks(access.Tokens), reg, log.With("component", "flagger"))
 	people := web.New(web.Config{
 		Desk: memory, Conductor: conductor, Policies: policies, Healthy: healthy, Metrics: prometheus.Gatherers{ofProcess, reg}, Log: log.With("component", "web"),
 		Now: time.Now, AlertTime: c.AlertTime, Access: access, SecureCookies: c.SecureCookies, Slack: c.pressed(told), Stopping: ctx.Done(),

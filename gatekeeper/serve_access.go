@@ -18,7 +18,8 @@ type accessFlags struct {
 	AlertsToken       string         `env:"GATEKEEPER_ALERTS_TOKEN" help:"Bearer token that lets Alertmanager send alerts; nobody may without one."`
 	AlertsTokenFile   string         `env:"GATEKEEPER_ALERTS_TOKEN_FILE" type:"existingfile" help:"File with that token."`
 	AlertTime         time.Duration  `default:"5h" env:"GATEKEEPER_ALERT_TIME" help:"How long an alert counts as firing without being told again: longer than Alertmanager's repeat_interval."`
-	TokensFile        string         `env:"GATEKEEPER_TOKENS_FILE" type:"existingfile" help:"File of bearer tokens, a line for each: role (viewer, operator, ci, alerts), name, token. Read again when it changes."`
+	TokensFile        string         `env:"GATEKEEPER_TOKENS_FILE" type:"existingfile" help:"File of bearer tokens, a line for each: role (viewer, operator, ci, alerts, flagger), name, token. Read again when it changes."`
+	HookAuth          bool           `env:"GATEKEEPER_HOOK_AUTH" help:"Hooks need a token of the role flagger, as the password in the URLs of the Canary's webhooks."`
 	OIDCIssuer        string         `name:"oidc-issuer" default:"https://token.actions.githubusercontent.com" env:"GATEKEEPER_OIDC_ISSUER" help:"Who signs the tokens of pipelines; GitHub Actions."`
 	OIDCAudience      string         `name:"oidc-audience" env:"GATEKEEPER_OIDC_AUDIENCE" help:"Audience of the tokens that pipelines may come with, for the role ci; none may without one."`
 	OIDCRepositories  []string       `name:"oidc-repositories" env:"GATEKEEPER_OIDC_REPOSITORIES" help:"Repositories whose pipelines may come: owner/name, * for any characters."`
@@ -33,6 +34,9 @@ type accessFlags struct {
 func (f accessFlags) access(now func() time.Time, log *slog.Logger) (web.Access, error) {
 	if f.Rate <= 0 {
 		return web.Access{}, errors.New("--rate: a number over 0 of requests a second")
+	}
+	if f.HookAuth && f.TokensFile == "" {
+		return web.Access{}, errors.New("--hook-auth: no hook could be answered without --tokens-file with a token of the role flagger")
 	}
 	operator, err := bearer("operator", f.OperatorToken, f.OperatorTokenFile)
 	if err != nil {
@@ -57,6 +61,14 @@ func (f accessFlags) access(now func() time.Time, log *slog.Logger) (web.Access,
 		Issuer: f.OIDCIssuer, Audience: f.OIDCAudience, Repositories: f.OIDCRepositories, Subjects: f.OIDCSubjects, Environments: f.OIDCEnvironments,
 	}, now)
 	return a, err
+}
+
+// hooks says which passwords Flagger may come with; nil: it needs none.
+func (f accessFlags) hooks(tokens *web.Tokens) func(password string) bool {
+	if !f.HookAuth {
+		return nil
+	}
+	return func(password string) bool { return tokens.Has(web.Flagger, password) }
 }
 
 // bearer is a token that is given by itself, for a role; "" is none.

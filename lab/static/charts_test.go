@@ -113,7 +113,7 @@ func TestAccessToTheGatekeeperComesFromValues(t *testing.T) {
 	}
 	_, plain := variables(chart.Release{})
 	for name, want := range map[string]string{
-		"GATEKEEPER_TOKENS_FILE": "", "GATEKEEPER_ANONYMOUS": "viewer", "GATEKEEPER_RATE": "50", "GATEKEEPER_TRUSTED_PROXIES": "",
+		"GATEKEEPER_TOKENS_FILE": "", "GATEKEEPER_ANONYMOUS": "viewer", "GATEKEEPER_HOOK_AUTH": "", "GATEKEEPER_RATE": "50", "GATEKEEPER_TRUSTED_PROXIES": "",
 		"GATEKEEPER_OIDC_AUDIENCE": "", "GATEKEEPER_OIDC_ISSUER": "", "GATEKEEPER_KEEP_TICKS": "720h",
 	} {
 		if plain[name] != want {
@@ -122,10 +122,10 @@ func TestAccessToTheGatekeeperComesFromValues(t *testing.T) {
 	}
 	pod, set := variables(chart.Release{
 		Sets: []string{"tokens.existingSecret=people", "tokens.file=tokens.txt", "access.anonymous=none", "access.pipelines.audience=gatekeeper", "retention.keepTicks=48h"},
-		JSON: []string{"access.rate=2.5", `access.trustedProxies=["10.42.0.0/16","fd00::/8"]`, `access.pipelines.repositories=["acme/shop","acme/cart-*"]`, `access.pipelines.environments=["production"]`},
+		JSON: []string{"access.hookAuth=true", "access.rate=2.5", `access.trustedProxies=["10.42.0.0/16","fd00::/8"]`, `access.pipelines.repositories=["acme/shop","acme/cart-*"]`, `access.pipelines.environments=["production"]`},
 	})
 	for name, want := range map[string]string{
-		"GATEKEEPER_TOKENS_FILE": "/etc/gatekeeper/tokens/tokens", "GATEKEEPER_ANONYMOUS": "none", "GATEKEEPER_RATE": "2.5", "GATEKEEPER_TRUSTED_PROXIES": "10.42.0.0/16,fd00::/8",
+		"GATEKEEPER_TOKENS_FILE": "/etc/gatekeeper/tokens/tokens", "GATEKEEPER_ANONYMOUS": "none", "GATEKEEPER_HOOK_AUTH": "true", "GATEKEEPER_RATE": "2.5", "GATEKEEPER_TRUSTED_PROXIES": "10.42.0.0/16,fd00::/8",
 		"GATEKEEPER_OIDC_AUDIENCE": "gatekeeper", "GATEKEEPER_OIDC_ISSUER": "https://token.actions.githubusercontent.com", "GATEKEEPER_OIDC_REPOSITORIES": "acme/shop,acme/cart-*",
 		"GATEKEEPER_OIDC_SUBJECTS": "", "GATEKEEPER_OIDC_ENVIRONMENTS": "production", "GATEKEEPER_KEEP_TICKS": "48h",
 	} {
@@ -144,6 +144,7 @@ func TestAccessToTheGatekeeperComesFromValues(t *testing.T) {
 	}
 	for refused, says := range map[string]string{
 		`tokens.file="tokens"`:                         "tokens.existingSecret",
+		`access.hookAuth=true`:                         "tokens.file",
 		`access.anonymous="operator"`:                  "/access/anonymous",
 		`access.rate=0`:                                "/access/rate",
 		`access.trustedProxies=["10.42.0.1"]`:          "/access/trustedProxies",
@@ -276,6 +277,16 @@ func TestImagesAreNamedByTagOrDigest(t *testing.T) {
 		}
 		if got := image(); !strings.HasPrefix(got, "registry:5000/x:") || strings.Contains(got, "@") {
 			t.Errorf("%s with neither: %s", name, got)
+		}
+	}
+}
+
+// Where hooks need a token, it stands in the gatekeeper's address and every hook of the Canary has it.
+func TestACanarysHooksBringTheirToken(t *testing.T) {
+	canary := render(t, chart.Release{Chart: "podinfo-like", JSON: []string{`gatekeeper.url="http://flagger:0123456789abcdef@gatekeeper.rollout-system:8080"`}})["Canary"][0]
+	for _, hook := range dig[[]any](t, canary, "spec", "analysis", "webhooks") {
+		if address, err := url.Parse(dig[string](t, hook, "url")); err != nil || address.User.String() != "flagger:0123456789abcdef" {
+			t.Errorf("the hook %v has no token: %v", dig[string](t, hook, "name"), err)
 		}
 	}
 }

@@ -72,17 +72,20 @@ func no(hook rollout.Hook) int {
 // door holds what the handlers share.
 type door struct {
 	answerer Answerer
+	known    func(password string) bool
 	log      *slog.Logger
 	requests *prometheus.CounterVec
 	duration *prometheus.HistogramVec
 }
 
 // New returns the hook door: eight routes under /hooks/v1, the probes, and 404 for all else. A catch-all that answered
-// 200 would roll every release back.
-func New(answerer Answerer, healthy func() error, reg prometheus.Registerer, log *slog.Logger) http.Handler {
+// 200 would roll every release back. With known hooks need Basic authentication, the one kind that Flagger can send (from
+// its webhooks' URLs), with a password that is known; with nil whoever reaches the door may ask.
+func New(answerer Answerer, healthy func() error, known func(password string) bool, reg prometheus.Registerer, log *slog.Logger) http.Handler {
 	f := promauto.With(reg)
 	d := &door{
 		answerer: answerer,
+		known:    known,
 		log:      log,
 		requests: f.NewCounterVec(prometheus.CounterOpts{Name: "gatekeeper_hook_requests_total", Help: "Hook calls, by hook and status code."}, []string{"hook", "status"}),
 		duration: f.NewHistogramVec(prometheus.HistogramOpts{Name: "gatekeeper_hook_duration_seconds", Help: "Time to answer a hook.", Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .5, 1}}, []string{"hook"}),
@@ -118,6 +121,12 @@ func (d *door) measured(hook rollout.Hook) gin.HandlerFunc {
 	d.requests.WithLabelValues(string(hook), "200") // from 0 on: the first one is to be seen too
 	return func(c *gin.Context) {
 		began := time.Now()
+		if !d.mayAsk(c.Request) {
+			d.log.Warn("hook without a password that is known refused", "hook", hook, "from", c.RemoteIP())
+			c.String(http.StatusUnauthorized, "the webhook's URL needs a token of the role flagger: http://flagger:TOKEN@host/hooks/v1/%s\n", hook)
+			d.requests.WithLabelValues(string(hook), "401").Inc()
+			return
+		}
 		c.Request.Body = http.MaxBytesReader(c.Writer, c.Request.Body, maxBody)
 		payload, err := Decode(c.Request.Body)
 		switch tooBig := new(http.MaxBytesError); {
@@ -131,6 +140,14 @@ func (d *door) measured(hook rollout.Hook) gin.HandlerFunc {
 		duration.Observe(time.Since(began).Seconds())
 		d.requests.WithLabelValues(string(hook), strconv.Itoa(c.Writer.Status())).Inc()
 	}
+}
+
+func (d *door) mayAsk(r *http.Request) bool {
+	if d.known == nil {
+		return true
+	}
+	_, password, given := r.BasicAuth()
+	return given && d.known(password)
 }
 
 // ask answers the six questions. For the rollback hook yes, 200, means "roll back".

@@ -41,7 +41,7 @@ func (a *answerer) Finished(_ context.Context, key rollout.Key, phase rollout.Ph
 const payload = `{"name":"podinfo","namespace":"demo","phase":"Progressing","checksum":"85d557f47b","metadata":{"policy":"default","eventMessage":"Advance podinfo.demo canary weight 10"}}`
 
 func newDoor(a *answerer, healthy error) http.Handler {
-	return New(a, func() error { return healthy }, prometheus.NewRegistry(), slog.New(slog.DiscardHandler))
+	return New(a, func() error { return healthy }, nil, prometheus.NewRegistry(), slog.New(slog.DiscardHandler))
 }
 
 func call(h http.Handler, method, path, body string) (status int, text string) {
@@ -152,4 +152,35 @@ func FuzzDecode(f *testing.F) {
 			t.Errorf("%q was taken without the Canary's name", body)
 		}
 	})
+}
+
+// Where hooks need a password nobody is asked, and nothing noted, without one; while it is replaced both hold.
+func TestHooksThatNeedAPassword(t *testing.T) {
+	holds := map[string]bool{"old": true, "new": true}
+	a := &answerer{yes: true}
+	door := New(a, func() error { return nil }, func(password string) bool { return holds[password] }, prometheus.NewRegistry(), slog.New(slog.DiscardHandler))
+	ask := func(hook rollout.Hook, password string) int {
+		a.told = ""
+		req := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/hooks/v1/"+string(hook), strings.NewReader(payload))
+		if password != "" {
+			req.SetBasicAuth("flagger", password)
+		}
+		rec := httptest.NewRecorder()
+		door.ServeHTTP(rec, req)
+		return rec.Code
+	}
+	for _, hook := range rollout.Hooks() {
+		for password, want := range map[string]int{"": 401, "guess": 401, "old": 200, "new": 200} {
+			if got := ask(hook, password); got != want || (a.told != "") != (want == 200) {
+				t.Errorf("%s with the password %q: status %d, the door %q", hook, password, got, a.told)
+			}
+		}
+	}
+	delete(holds, "old")
+	if got := ask(rollout.Rollback, "old"); got != 401 {
+		t.Errorf("a password that was taken away: status %d", got)
+	}
+	if status, _ := call(door, http.MethodGet, "/readyz", ""); status != 200 {
+		t.Errorf("a probe: status %d", status)
+	}
 }

@@ -21,7 +21,7 @@ import (
 type Role string
 
 // The roles. A viewer reads. An operator reads and decides. A pipeline (ci) reads and aborts, but approves nothing.
-// Alertmanager (alerts) tells of alerts and reads nothing. None is whoever has not said who he is, and what a route needs
+// Alertmanager (alerts) tells of alerts and reads nothing. Flagger asks at its own door and reads nothing here. None is whoever has not said who he is, and what a route needs
 // that is open to everybody.
 const (
 	None     Role = "none"
@@ -29,6 +29,7 @@ const (
 	Operator Role = "operator"
 	CI       Role = "ci"
 	Alerts   Role = "alerts"
+	Flagger  Role = "flagger"
 )
 
 // may reports whether somebody with role r may use a route that needs the other role.
@@ -67,7 +68,7 @@ type Token struct {
 const MinSecret = 16
 
 // ParseTokens reads a file of tokens: a line for each, "role name token", with spaces between; empty lines and lines that
-// begin with # say nothing. Roles are viewer, operator, ci and alerts. One name may have several tokens, so that they can be
+// begin with # say nothing. Roles are viewer, operator, ci, alerts and flagger. One name may have several tokens, so that they can be
 // replaced one after the other. Errors name the line and never the token.
 func ParseTokens(text []byte) ([]Token, error) {
 	var tokens []Token
@@ -83,9 +84,9 @@ func ParseTokens(text []byte) ([]Token, error) {
 		}
 		t := Token{Role(fields[0]), fields[1], fields[2]}
 		switch t.Role {
-		case Viewer, Operator, CI, Alerts:
+		case Viewer, Operator, CI, Alerts, Flagger:
 		default:
-			return nil, fmt.Errorf("line %d: there is no role %.20q: use viewer, operator, ci or alerts", number, t.Role)
+			return nil, fmt.Errorf("line %d: there is no role %.20q: use viewer, operator, ci, alerts or flagger", number, t.Role)
 		}
 		if len(t.Secret) < MinSecret {
 			return nil, fmt.Errorf("line %d: the token of %s is shorter than %d characters and could be guessed: use for example openssl rand -hex 32", number, t.Name, MinSecret)
@@ -193,6 +194,12 @@ func (t *Tokens) who(k key) (who identity, ok bool) {
 		}
 	}
 	return who, ok
+}
+
+// Has reports whether a secret is now one of that role's.
+func (t *Tokens) Has(role Role, secret string) bool {
+	who, ok := t.who(keyOf(secret))
+	return ok && who.Role == role
 }
 
 // Access is who may do what.

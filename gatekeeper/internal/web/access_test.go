@@ -28,9 +28,9 @@ func ask(t testing.TB, h http.Handler, method, path, token, body string) *httpte
 // Each route of the table asked by each role: 401 or 403 exactly for those who lack it, also for reading where nobody may
 // read without a token.
 func TestEveryRouteNeedsItsRole(t *testing.T) {
-	tokens := map[Role]string{None: "", Viewer: "viewer-secret", Operator: "operator-secret", CI: "ci-secret", Alerts: "alerts-secret"}
+	tokens := map[Role]string{None: "", Viewer: "viewer-secret", Operator: "operator-secret", CI: "ci-secret", Alerts: "alerts-secret", Flagger: "flagger-secret"}
 	allowed := map[Role][]Role{
-		None: {None, Viewer, Operator, CI, Alerts}, Viewer: {Viewer, Operator, CI}, Operator: {Operator}, CI: {CI, Operator}, Alerts: {Alerts},
+		None: {None, Viewer, Operator, CI, Alerts, Flagger}, Viewer: {Viewer, Operator, CI}, Operator: {Operator}, CI: {CI, Operator}, Alerts: {Alerts},
 	}
 	for _, public := range []Role{None, Viewer} {
 		_, r, cfg := newDoor(t, nil)
@@ -132,6 +132,12 @@ func TestTokensOfAFileAreReadAgain(t *testing.T) {
 	now = now.Add(time.Second)
 	want("second-token-of-ann", "ann")
 	want("first-token-of-ann", "")
+
+	write("operator ann second-token-of-ann\nflagger flagger token-of-flagger\n")
+	now = now.Add(time.Second)
+	if !tokens.Has(Flagger, "token-of-flagger") || tokens.Has(Flagger, "second-token-of-ann") || tokens.Has(Flagger, "") {
+		t.Error("hooks are not open to the one token of the role flagger alone")
+	}
 
 	write("operator ann short\n")
 	for range 3 {

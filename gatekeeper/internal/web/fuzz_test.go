@@ -177,7 +177,7 @@ func TestManyWrongRequests(t *testing.T) {
 	h.passes(2)
 	people := httptest.NewServer(h.door)
 	t.Cleanup(people.Close)
-	hooks := httptest.NewServer(flagger.New(h.keeper, func() error { return nil }, prometheus.NewRegistry(), slog.New(slog.DiscardHandler)))
+	hooks := httptest.NewServer(flagger.New(h.keeper, func() error { return nil }, nil, prometheus.NewRegistry(), slog.New(slog.DiscardHandler)))
 	t.Cleanup(hooks.Close)
 
 	d := dice{Rand: rand.New(rand.NewPCG(6, 5)), id: id, cookie: sessionOf(t, h.door).Value, routes: (door{cfg: h.config(Access{})}).routes()}

@@ -46,7 +46,7 @@ func newDoor(t *testing.T, healthy error) (http.Handler, rollout.Rollout, Config
 // secrets are one token for each role.
 func secrets(t testing.TB) *Tokens {
 	t.Helper()
-	tokens, err := NewTokens([]Token{{Viewer, "vic", "viewer-secret"}, {Operator, "ann", "operator-secret"}, {CI, "build", "ci-secret"}, {Alerts, "alertmanager", "alerts-secret"}},
+	tokens, err := NewTokens([]Token{{Viewer, "vic", "viewer-secret"}, {Operator, "ann", "operator-secret"}, {CI, "build", "ci-secret"}, {Alerts, "alertmanager", "alerts-secret"}, {Flagger, "flagger", "flagger-secret"}},
 		"", time.Now, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
