@@ -46,24 +46,3 @@ allowPrivilegeEscalation: false
 readOnlyRootFilesystem: true
 capabilities: {drop: [ALL]}
 {{- end }}
-
-{{- /* The hook that starts or stops load at the load generator. */}}
-{{- define "podinfo-like.loadHook" }}
-      - name: load-{{ if eq .type "pre-rollout" }}start{{ else }}stop{{ end }}
-        type: {{ .type }}
-        url: "{{ trimSuffix "/" .load.url }}/hooks/v1/load"
-        timeout: 5s
-        retries: 1
-        muteAlert: false
-        metadata:
-          url: {{ .load.target | quote }}
-          host: {{ .load.host | default .host | quote }}
-          method: {{ .load.method }}
-          {{- if ne (default "" .load.shape.shape) "steps" }}
-          rate: {{ .load.rate | quote }}
-          duration: {{ .load.duration }}
-          {{- end }}
-          {{- range $key, $value := .load.shape }}
-          {{ $key }}: {{ $value | quote }}
-          {{- end }}
-{{- end }}
