@@ -8,6 +8,7 @@ CLUSTER ?= ../shared/cluster/cluster
 COMMIT  ?= $(shell git rev-parse --short HEAD 2>/dev/null || echo none)
 GREMLINS := go run github.com/go-gremlins/gremlins/cmd/gremlins@v0.6.0
 GOLANGCI := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+ACTIONLINT := go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 LDFLAGS  := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 # The race detector needs a C compiler.
 RACE := $(shell command -v cc >/dev/null && echo -race)
@@ -18,7 +19,7 @@ export GOTOOLCHAIN := auto
 export PATH := $(CURDIR)/.lab/go/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: views rules dashboards pictures screenshots help toolchain lab build test acceptance mutate fuzz bench crash golden report lint charts prove demo image
+.PHONY: views rules dashboards pictures screenshots help toolchain lab build test acceptance mutate fuzz bench crash golden report lint charts prove demo image version notes tagged flows archives package
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
@@ -74,3 +75,16 @@ charts: ## lint the charts against their schemas (needs helm)
 	helm lint --strict helm/podinfo-like helm/gatekeeper helm/loadgen
 image: ## build the container images with Docker
 	for i in app gatekeeper loadgen; do docker build -f Dockerfile.$$i --build-arg VERSION=$(VERSION) --build-arg COMMIT=$(COMMIT) -t ghcr.io/rollout-monitoring/$$i:$(VERSION) . || exit 1; done
+version: ## write the version V=0.3.0 into VERSION and the charts, and open its section of CHANGELOG.md
+	hack/version set $(V)
+notes: ## print what CHANGELOG.md says of the version in VERSION
+	@hack/version notes
+tagged: ## check that TAG=v0.3.0 is the version in VERSION and that CHANGELOG.md tells of it
+	hack/version check "$(TAG)"
+flows: toolchain ## check workflows, actions and all shell scripts (needs shellcheck)
+	$(ACTIONLINT)
+	shellcheck .ci/run $$(grep -rlE '^#!.*\bbash' hack .github)
+archives: toolchain ## build gatekeeper, loadgen and monitoring for Linux and macOS into build/archives, with checksums
+	hack/archives
+package: ## pack the charts into build/charts, with the version in VERSION (needs helm)
+	rm -rf build/charts; for chart in helm/*/; do helm package "$$chart" --destination build/charts; done

@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -24,6 +26,7 @@ type waitCmd struct {
 	DeployID      string        `name:"deploy-id" required:"" help:"The pod template's annotation rollout.monitoring/deploy-id that the pipeline set."`
 	Canary        string        `help:"namespace/name of the Canary; needed when several carry the deploy id."`
 	Timeout       time.Duration `default:"30m" help:"How long to wait."`
+	Accept        []string      `default:"promoted" enum:"promoted,rolled-back,superseded,nothing-to-do" help:"Results that are success: promoted,nothing-to-do where a first installation is fine, rolled-back for a rehearsal."`
 	AbortOnCancel bool          `name:"abort-on-cancel" help:"When interrupted, ask the gatekeeper to send the release back."`
 	Output        string        `enum:"text,json" default:"text" help:"text, or json: a line for each change and one for the end."`
 }
@@ -34,6 +37,7 @@ func (waitCmd) Help() string {
 
 Exit codes: 0 promoted; 1 wrong call, or the gatekeeper can not be reached; 2 rolled back, aborted, or stuck in its promotion;
 3 not decided in time; 4 superseded by a newer release, or nothing to do; 130 interrupted. The last line of standard error says why.
+With --accept the results that are named there end with 0, and a promotion that is not ends with 2.
 
   gatekeeper wait --deploy-id "$GITHUB_SHA-$GITHUB_RUN_ID-$GITHUB_RUN_ATTEMPT" --canary demo/podinfo --timeout 40m --abort-on-cancel`
 }
@@ -106,9 +110,7 @@ func (c waitCmd) Run(ctx context.Context, s streams) error {
 	w.show.end()
 	switch {
 	case err == nil:
-		if code, _ := last.code(); code != 0 {
-			err = exitError{errors.New(last.reason()), code}
-		}
+		err = w.judged(last)
 	case ctx.Err() != nil:
 		err = w.interrupted(ctx, last)
 	case errors.Is(err, errLate):
@@ -118,6 +120,19 @@ func (c waitCmd) Run(ctx context.Context, s streams) error {
 		w.show.note(trouble.Error()) // what became of the release counts more
 	}
 	return err
+}
+
+// judged is nil for a result that is accepted, and says why not for another one.
+func (c waitCmd) judged(last release) error {
+	code, _ := last.code()
+	switch {
+	case slices.Contains(c.Accept, last.State):
+		return nil
+	case code == 0:
+		return exitError{fmt.Errorf("%s; accepted is only: %s", last.reason(), strings.Join(c.Accept, ", ")), exitBack}
+	default:
+		return exitError{errors.New(last.reason()), code}
+	}
 }
 
 // errLate is returned when the time is over.
@@ -256,12 +271,23 @@ type conclusion struct {
 	Canary   string  `json:"canary"`
 	Report   string  `json:"reportUrl"`
 	Trace    string  `json:"traceUrl,omitempty"` // of the rollout, where the gatekeeper knows how people come to traces
-	Seconds  float64 `json:"seconds"`
+	Seconds  float64 `json:"seconds"` // that was waited
+	// Exposed is for how many seconds users could meet the release: from its first traffic to its end. 0 without either.
+	Exposed float64 `json:"exposedSeconds,omitempty"`
+}
+
+// exposed is the time from a rollout's first traffic to its end, 0 where one of them is missing.
+func exposed(r *rollout.Brief) time.Duration {
+	if r == nil || r.FirstTrafficAt.IsZero() || r.EndedAt.IsZero() {
+		return 0
+	}
+	return r.EndedAt.Sub(r.FirstTrafficAt)
 }
 
 // conclude tells machines and GitHub Actions how it ended.
 func (w *waiter) conclude(ctx context.Context, last release, err error, s streams) error {
 	end := conclusion{Result: last.State, Reason: last.reason(), Trace: last.Trace, Seconds: time.Since(w.began).Round(time.Second).Seconds()}
+	end.Exposed = exposed(last.Rollout).Round(time.Second).Seconds()
 	if err != nil {
 		end.ExitCode, end.Reason = exitCode(err), err.Error()
 	}
@@ -295,6 +321,9 @@ func (w *waiter) conclude(ctx context.Context, last release, err error, s stream
 		{"canary", end.Canary},
 		{"reason", end.Reason},
 		{"report-url", end.Report},
+	}
+	if end.Exposed > 0 {
+		outputs = append(outputs, output{"exposed-seconds", strconv.FormatFloat(end.Exposed, 'f', -1, 64)})
 	}
 	if end.Trace != "" {
 		outputs = append(outputs, output{"trace-url", end.Trace})

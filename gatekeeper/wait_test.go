@@ -128,6 +128,44 @@ func TestWaitTellsEachEndByItsExitCode(t *testing.T) {
 	}
 }
 
+// A drill's measure is for how long users could meet the bad release.
+func TestWaitTellsHowLongUsersMetTheRelease(t *testing.T) {
+	met := strings.Replace(bad, `"rollout":{`, `"rollout":{"firstTrafficAt":"2026-01-02T03:04:05.9Z","endedAt":"2026-01-02T03:04:35.2Z",`, 1)
+	outputs := filepath.Join(t.TempDir(), "outputs")
+	_, out, _ := wait(t.Context(), (&scripted{answers: []string{met}}).start(t), "--output", "json", "--in-actions", "--output-file", outputs)
+	text, err := os.ReadFile(outputs)
+	if !strings.HasSuffix(lastLine(out), `,"exposedSeconds":29}`) || err != nil || !regexp.MustCompile(`exposed-seconds<<end-\w+\n29\n`).Match(text) {
+		t.Errorf("said\n%s gave\n%s %v", out, text, err)
+	}
+}
+
+// A rehearsal is over well when its release came back, and only then.
+func TestWaitEndsWellWithWhatIsAccepted(t *testing.T) {
+	for name, c := range map[string]struct {
+		accept, answer string
+		code           int
+		last           string
+	}{
+		"a drill came back":                      {"rolled-back", bad, 0, ""},
+		"a drill was promoted":                   {"rolled-back", final("promoted"), 2, "gatekeeper: 2.0 of demo/shop: promoted; accepted is only: rolled-back"},
+		"a drill that a person ended shows less": {"rolled-back", final("aborted"), 2, "gatekeeper: 2.0 of demo/shop: aborted"},
+		"a first installation":                   {"promoted,nothing-to-do", final("nothing-to-do"), 0, ""},
+		"a release that came back all the same":  {"promoted,nothing-to-do", bad, 2, "gatekeeper: 5 of 20 requests failed"},
+		"a result that there is not":             {"fine", bad, 1, `"promoted","rolled-back","superseded","nothing-to-do"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			outputs := filepath.Join(t.TempDir(), "outputs")
+			code, _, errs := wait(t.Context(), (&scripted{answers: []string{underWay, c.answer}}).start(t), "--accept", c.accept, "--in-actions", "--output-file", outputs, "--timeout", "5s")
+			if code != c.code || !strings.Contains(lastLine(errs), c.last) || code == 0 && strings.Contains(errs, "::error") {
+				t.Errorf("exit %d, said\n%s want exit %d and last %q", code, errs, c.code, c.last)
+			}
+			if text, _ := os.ReadFile(outputs); code != 1 && !strings.Contains(string(text), "reason<<") {
+				t.Errorf("the step's outputs are %q", text)
+			}
+		})
+	}
+}
+
 func TestWaitShowsEachChangeOnce(t *testing.T) {
 	s := &scripted{answers: []string{notSeen, notSeen, underWay, underWay, final("promoted")}}
 	_, out, _ := wait(t.Context(), s.start(t), "--canary", "demo/shop")
