@@ -37,6 +37,8 @@ var rooms = map[string][]string{
 	"notify":     {"rollout", "sinks"},
 	"standby":    {"rollout"},
 	"ledger":     {"rollout", "policy", "evidence"},
+	"settle":     {"rollout"},
+	"helm":       {},
 
 	"store/storetest":   {},
 	"ledger/ledgertest": {"rollout", "policy"},
@@ -60,6 +62,7 @@ var pure = map[string][]string{
 		"go.opentelemetry.io/otel/attribute", "go.opentelemetry.io/otel/propagation", "go.opentelemetry.io/otel/semconv/v1.43.0", "go.opentelemetry.io/otel/trace",
 	},
 	"ledger": {"bufio", "bytes", "crypto/sha256", "encoding/hex", "encoding/json", "errors", "fmt", "io", "iter", "maps", "slices", "strings", "time"},
+	"settle": {"errors", "fmt", "slices", "strings", "github.com/goccy/go-yaml"},
 	"report": {"cmp", "fmt", "io", "math", "net/url", "strconv", "strings", "text/template", "time", "unicode"},
 }
 

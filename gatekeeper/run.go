@@ -22,6 +22,7 @@ type commands struct {
 	Hold     holdCmd     `cmd:"" help:"Keep a rollout where it is until it is resumed."`
 	Resume   resumeCmd   `cmd:"" help:"Let a rollout that is held go on."`
 	Wait     waitCmd     `cmd:"" help:"Wait for what becomes of a release, for pipelines."`
+	Settle   settleCmd   `cmd:"" help:"Bring Helm's release back to what the primary runs, after a rollout that came back."`
 	Report   reportCmd   `cmd:"" help:"Print a rollout's entry of the report, all that is recorded of it, or its chart."`
 	Replay   replayCmd   `cmd:"" help:"Judge a recorded rollout again, by the same policy or another one."`
 	Verify   verifyCmd   `cmd:"" help:"Recompute every hash and verdict of the ledger and name the first that does not fit."`

@@ -158,7 +158,7 @@ func (k *Keeper) Why(key rollout.Key) (policy.Standing, error) {
 	if r != nil {
 		about = *r
 	}
-	s := policy.Standing{Canary: key, Phase: canary.Phase, Weight: canary.Weight, Rollout: r, Gates: policy.Gates(rules, about, b.around(key, rules, k.cfg.Policies, now), now.Add(b.ahead[key])), Silent: -1}
+	s := policy.Standing{Canary: key, Phase: canary.Phase, Weight: canary.Weight, Revision: canary.Revision, Stable: canary.Stable, Rollout: r, Gates: policy.Gates(rules, about, b.around(key, rules, k.cfg.Policies, now), now.Add(b.ahead[key])), Silent: -1}
 	if last := k.calls.last(key); !last.IsZero() {
 		s.Silent = now.Sub(last).Seconds()
 	}

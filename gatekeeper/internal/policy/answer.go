@@ -127,11 +127,14 @@ func stale(r *rollout.Rollout, now time.Time) bool { return now.Sub(r.Latest.At)
 
 // Standing is how a Canary stands: what would have to happen for its release to go on.
 type Standing struct {
-	Canary  rollout.Key      `json:"canary"`
-	Phase   rollout.Phase    `json:"phase"`
-	Weight  int              `json:"weight"`
-	Rollout *rollout.Rollout `json:"rollout"` // nil: none is under way
-	Gates   []Gate           `json:"gates"`
+	Canary rollout.Key   `json:"canary"`
+	Phase  rollout.Phase `json:"phase"`
+	Weight int           `json:"weight"`
+	// Revision is the target's, to be released or released already; Stable is what the primary runs.
+	Revision rollout.Revision `json:"revision"`
+	Stable   rollout.Revision `json:"stable"`
+	Rollout  *rollout.Rollout `json:"rollout"` // nil: none is under way
+	Gates    []Gate           `json:"gates"`
 	// Silent is how long ago Flagger last asked, in seconds; negative: never since the gatekeeper started.
 	Silent float64 `json:"flaggerAskedSecondsAgo"`
 }

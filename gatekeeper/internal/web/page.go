@@ -284,7 +284,7 @@ func (p *pages) standing(ctx context.Context, id string) (policy.Standing, error
 			return s, nil
 		}
 	}
-	return policy.Standing{Canary: r.Canary, Phase: r.Phase, Weight: r.Latest.Weight, Rollout: &r, Silent: -1}, nil
+	return policy.Standing{Canary: r.Canary, Phase: r.Phase, Weight: r.Latest.Weight, Revision: r.Revision, Stable: r.Stable, Rollout: &r, Silent: -1}, nil
 }
 
 func newDetail(s policy.Standing, rules policy.Rules, now time.Time) detail {
