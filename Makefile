@@ -71,8 +71,8 @@ screenshots: lab ## take the pictures of the page in docs/screenshots anew, of r
 	mkdir -p docs/screenshots && cd lab && SCREENSHOTS=$(CURDIR)/docs/screenshots go test -count 1 -timeout 20m -run '^TestReleasesOnThePage$$' .
 lint: toolchain ## check style with the pinned linter, formatting and module files included
 	@$(call each,$(GOLANGCI) run -c ../.golangci.yml ./... && $(GOLANGCI) fmt -c ../.golangci.yml --diff && go mod tidy -diff)
-charts: ## lint the charts against their schemas (needs helm)
-	helm lint --strict helm/podinfo-like helm/gatekeeper helm/loadgen
+charts: toolchain ## lint, render and check the charts, with the values of each feature and kind of cluster (ARGS=-update writes what they come to)
+	cd lab && go test -count 1 ./static -run '^TestCharts|^TestTheDoctors' $(ARGS)
 image: ## build the container images with Docker
 	for i in app gatekeeper loadgen; do docker build -f Dockerfile.$$i --build-arg VERSION=$(VERSION) --build-arg COMMIT=$(COMMIT) -t ghcr.io/rollout-monitoring/$$i:$(VERSION) . || exit 1; done
 version: ## write the version V=0.3.0 into VERSION and the charts, and open its section of CHANGELOG.md

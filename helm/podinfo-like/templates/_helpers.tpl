@@ -12,9 +12,12 @@ app.kubernetes.io/name: {{ include "podinfo-like.fullname" . }}
 {{- define "podinfo-like.labels" -}}
 {{ include "podinfo-like.selector" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
-app.kubernetes.io/version: {{ .Values.image.tag | default .Chart.AppVersion | quote }}
+app.kubernetes.io/version: {{ .Values.image.tag | default .Chart.AppVersion | trunc 63 | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
 {{- end }}
 
 {{/* With a digest the tag is only for people; the chart's version is no tag that was asked for. */}}
@@ -30,6 +33,19 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 
 {{- define "podinfo-like.chaosSecret" -}}
 {{ .Values.chaos.existingSecret | default (printf "%s-chaos" (include "podinfo-like.fullname" .)) }}
+{{- end }}
+
+{{/* Where the pods may run, and with which rights at the registry; those of helm test too. */}}
+{{- define "podinfo-like.placement" -}}
+{{- with .Values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- range $key := list "imagePullSecrets" "nodeSelector" "tolerations" "affinity" }}
+{{- with index $.Values $key }}
+{{ $key }}:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
 {{- end }}
 
 {{/* Both security contexts meet the Pod Security Standard "restricted". */}}

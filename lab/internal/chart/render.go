@@ -21,6 +21,8 @@ const kubeVersion = "v1.34.0"
 type Rendered struct {
 	Definitions []byte // of custom resources; they are installed once and never upgraded
 	Objects     []byte // hooks and tests are not among them
+	Hooks       []byte // those: what helm test starts, in our charts
+	Notes       string // what helm says at the end
 }
 
 // Render renders a chart in a folder or archive as `helm template` does, its schema included.
@@ -50,23 +52,28 @@ func Render(r Release) (Rendered, error) {
 	if err != nil {
 		return fail(err)
 	}
-	for name := range files {
+	var notes string
+	for name, text := range files {
 		if strings.HasSuffix(name, "NOTES.txt") {
+			notes += text
 			delete(files, name)
 		}
 	}
-	_, manifests, err := sorter.SortManifests(files, caps.APIVersions, sorter.InstallOrder)
+	hooks, manifests, err := sorter.SortManifests(files, caps.APIVersions, sorter.InstallOrder)
 	if err != nil {
 		return fail(err)
 	}
-	var definitions, objects bytes.Buffer
+	var definitions, objects, tests bytes.Buffer
 	for _, crd := range chrt.CRDObjects() {
 		fmt.Fprintf(&definitions, "---\n%s\n", crd.File.Data)
 	}
 	for _, m := range manifests {
 		fmt.Fprintf(&objects, "---\n# %s\n%s\n", m.Name, m.Content)
 	}
-	return Rendered{Definitions: definitions.Bytes(), Objects: objects.Bytes()}, nil
+	for _, hook := range hooks {
+		fmt.Fprintf(&tests, "---\n# %s\n%s\n", hook.Path, hook.Manifest)
+	}
+	return Rendered{Definitions: definitions.Bytes(), Objects: objects.Bytes(), Hooks: tests.Bytes(), Notes: notes}, nil
 }
 
 // values are those of all files and settings together.
