@@ -31,7 +31,8 @@ var update = flag.Bool("update", false, "write the golden files")
 // chartsOfPrograms are those that an installation consists of.
 var chartsOfPrograms = []string{"gatekeeper", "loadgen", "podinfo-like"}
 
-// use is a chart with values of one of its features (helm/<chart>/ci) or for one kind of cluster (helm/values/<cluster>).
+// use is a chart with values of one of its features (helm/<chart>/ci), for one kind of cluster (helm/values/<cluster>) or of a
+// fault to rehearse (helm/podinfo-like/faults).
 type use struct {
 	chart, name string
 	release     chart.Release
@@ -43,11 +44,18 @@ func uses(t *testing.T) []use {
 	t.Helper()
 	var list []use
 	for _, name := range chartsOfPrograms {
-		features := glob(t, "helm", name, "ci", "*-values.yaml")
-		for _, file := range slices.Concat(features, glob(t, "helm", "values", "*", name+".yaml")) {
-			u := use{chart: name, name: strings.TrimSuffix(filepath.Base(file), "-values.yaml")}
-			if !slices.Contains(features, file) {
-				u.name = filepath.Base(filepath.Dir(file))
+		files := slices.Concat(glob(t, "helm", name, "ci", "*-values.yaml"), glob(t, "helm", "values", "*", name+".yaml"))
+		if name == "podinfo-like" {
+			files = slices.Concat(files, glob(t, "helm", name, "faults", "*.yaml"))
+		}
+		for _, file := range files {
+			folder, base := filepath.Base(filepath.Dir(file)), strings.TrimSuffix(filepath.Base(file), ".yaml")
+			u := use{chart: name, name: folder}
+			switch folder {
+			case "ci":
+				u.name = strings.TrimSuffix(base, "-values")
+			case "faults":
+				u.name = "fault-" + base
 			}
 			u.release = chart.Release{Name: "shop", Namespace: "demo", Chart: filepath.Join(root, "helm", name), Values: []string{file}}
 			list = append(list, u)
@@ -351,7 +359,7 @@ func TestChartsHaveClosedSchemas(t *testing.T) {
 			walk(where+"/"+key, inner)
 		}
 	}
-	for _, name := range chartsOfPrograms {
+	for _, name := range append(slices.Clone(chartsOfPrograms), "rollout-canary") {
 		walk(name, documentsOf(t, filepath.Join(root, "helm", name, "values.schema.json"))[0])
 	}
 }
