@@ -19,7 +19,7 @@ export GOTOOLCHAIN := auto
 export PATH := $(CURDIR)/.lab/go/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: views rules dashboards pictures screenshots help toolchain lab build test acceptance mutate fuzz bench crash golden report lint charts prove demo image version notes tagged flows archives package
+.PHONY: provedeploy views rules dashboards pictures screenshots help toolchain lab build test acceptance mutate fuzz bench crash golden report lint charts prove demo image version notes tagged flows archives package
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
@@ -67,6 +67,8 @@ monitoring/pictures/node_modules/.package-lock.json: monitoring/pictures/package
 	cd monitoring/pictures && npm ci --ignore-scripts --no-audit --no-fund
 views: toolchain ## prove collector and Jaeger on a cluster of CLUSTER=../shared/cluster/cluster, built from their modules; minutes
 	hack/views $(CLUSTER)
+provedeploy: toolchain ## run deploy.yml for good and bad releases on a cluster of CLUSTER=../shared/cluster/cluster, without GitHub
+	hack/prove-deploy $(CLUSTER)
 screenshots: lab ## take the pictures of the page in docs/screenshots anew, of real releases in the embedded engine (needs chromium)
 	mkdir -p docs/screenshots && cd lab && SCREENSHOTS=$(CURDIR)/docs/screenshots go test -count 1 -timeout 20m -run '^TestReleasesOnThePage$$' .
 lint: toolchain ## check style with the pinned linter, formatting and module files included

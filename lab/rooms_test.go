@@ -26,7 +26,8 @@ var rooms = map[string][]string{
 	"detect":   {},
 	"panel":    {},
 	"burn":     {},
-	"drill":    {"sh", "chart", "kube", "count", "report", "timeline", "detect", "panel", "burn"},
+	"flow":     {},
+	"drill":    {"sh", "chart", "kube", "count", "report", "timeline", "detect", "panel", "burn", "flow"},
 
 	// The embedded engine. Its parts know the Kubernetes API and not each other.
 	"apiserver": {},
@@ -48,6 +49,7 @@ var pure = map[string][]string{
 	"timeline": {"fmt", "slices", "strings", "time"},
 	"detect":   {"encoding/json", "fmt", "io", "slices", "strings"},
 	"burn":     {"slices", "time"},
+	"flow":     {"bufio", "bytes", "encoding/json", "fmt", "io", "regexp", "slices", "strings"},
 	"panel":    {"encoding/json", "fmt", "maps", "slices", "strings", "sigs.k8s.io/yaml"},
 }
 

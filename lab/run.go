@@ -51,14 +51,15 @@ type cli struct {
 
 	Views *bool `negatable:"" env:"LAB_VIEWS" help:"For up and demo: also bring up Grafana with the dashboards, and Jaeger, where traces then go. Their images come from public registries. Without it: with kind yes, with existing no; never with embedded."`
 
-	Up      struct{} `cmd:"" help:"Bring everything up; what is up stays. With embedded until Ctrl-C."`
-	Demo    demoCmd  `cmd:"" help:"Bring everything up and watch a good and a bad release."`
-	Prove   proveCmd `cmd:"" help:"Bring everything up and prove each scenario on it."`
-	Bench   benchCmd `cmd:"" help:"Measure: ratios (the default) or detect."`
-	Crash   crashCmd `cmd:"" help:"Kill gatekeepers at random moments while rollouts run and a receiver fails, and check that nothing is lost or comes twice."`
-	Logs    logsCmd  `cmd:"" help:"Write logs and objects of all parts into a folder."`
-	Down    struct{} `cmd:"" help:"Take everything away again, and kind's cluster with it."`
-	Version struct{} `cmd:"" help:"Print version and commit."`
+	Up      struct{}   `cmd:"" help:"Bring everything up; what is up stays. With embedded until Ctrl-C."`
+	Demo    demoCmd    `cmd:"" help:"Bring everything up and watch a good and a bad release."`
+	Prove   proveCmd   `cmd:"" help:"Bring everything up and prove each scenario on it."`
+	Bench   benchCmd   `cmd:"" help:"Measure: ratios (the default) or detect."`
+	Deploys deploysCmd `cmd:"" help:"Bring everything up, run the workflow deploy.yml by act for good and bad releases, and prove what came of each."`
+	Crash   crashCmd   `cmd:"" help:"Kill gatekeepers at random moments while rollouts run and a receiver fails, and check that nothing is lost or comes twice."`
+	Logs    logsCmd    `cmd:"" help:"Write logs and objects of all parts into a folder."`
+	Down    struct{}   `cmd:"" help:"Take everything away again, and kind's cluster with it."`
+	Version struct{}   `cmd:"" help:"Print version and commit."`
 
 	IngressController ingressCmd `cmd:"" hidden:"" help:"The embedded engine's ingress controller."`
 }
@@ -167,6 +168,8 @@ func (l *lab) do(ctx context.Context, command string, stdout io.Writer) error {
 		return l.prove(ctx, stdout)
 	case "bench detect":
 		return l.detect(ctx, stdout)
+	case "deploys":
+		return l.deploys(ctx)
 	case "logs":
 		return l.logs(ctx, l.Logs.Dir, stdout)
 	default:
@@ -221,6 +224,9 @@ func (c *cli) lab(ctx context.Context, command string, progress *stack.Progress,
 		traces = stack.ReceiverURL
 	case views:
 		traces = stack.CollectorURL
+	}
+	if command == "deploys" {
+		versions = nil // the workflow builds them
 	}
 	if command == "bench detect" {
 		versions, base = []string{detectVersion}, filepath.Join(root, "lab", "values", "detect.yaml")

@@ -19,13 +19,10 @@ import (
 
 // rollout is what the proof reads of the gatekeeper's record.
 type rollout struct {
-	ID       string `json:"id"`
-	Revision struct {
-		DeployID string `json:"deployId"`
-		Image    string `json:"image"`
-	} `json:"revision"`
-	Result  string `json:"result"`
-	Verdict struct {
+	ID       string   `json:"id"`
+	Revision revision `json:"revision"`
+	Result   string   `json:"result"`
+	Verdict  struct {
 		Outcome string    `json:"outcome"`
 		At      time.Time `json:"at"`
 		Reasons []struct {

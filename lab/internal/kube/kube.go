@@ -135,6 +135,7 @@ type Pod struct {
 	Process     string // differs between pods and between restarts in one pod
 	DeployID    string
 	Revision    string // pod-template-hash
+	ImageID     string // what the node runs, by its digest where it was pulled
 	Ready       bool
 	Terminating bool
 }
@@ -156,6 +157,7 @@ func (c *Client) Pods(ctx context.Context, namespace, deployment string) ([]Pod,
 			Process:     fmt.Sprintf("%s/%d", p.UID, status.RestartCount),
 			DeployID:    p.Annotations[deployID],
 			Revision:    p.Labels[appsv1.DefaultDeploymentUniqueLabelKey],
+			ImageID:     status.ImageID,
 			Ready:       status.Ready,
 			Terminating: p.DeletionTimestamp != nil,
 		})

@@ -136,13 +136,13 @@ func TestRelease(t *testing.T) {
 func TestPods(t *testing.T) {
 	pod := func(name, phase, more string, restarts int) string {
 		return fmt.Sprintf(`{"metadata":{"name":%q,"uid":"u-%s","annotations":{"rollout.monitoring/deploy-id":"d1"},"labels":{"pod-template-hash":"h1"}%s},
-			"status":{"phase":%q,"podIP":"10.0.0.1","containerStatuses":[{"name":"app","ready":true,"restartCount":%d}]}}`, name, name, more, phase, restarts)
+			"status":{"phase":%q,"podIP":"10.0.0.1","containerStatuses":[{"name":"app","ready":true,"restartCount":%d,"imageID":"app@sha256:aa"}]}}`, name, name, more, phase, restarts)
 	}
 	client := apiServer(t, map[string]string{"/api/v1/namespaces/demo/pods": `{"kind":"PodList","apiVersion":"v1","items":[` + strings.Join([]string{
 		pod("a", "Running", "", 0), pod("b", "Running", `,"deletionTimestamp":"2026-01-02T03:04:05Z"`, 1), pod("c", "Pending", "", 0), pod("d", "Succeeded", "", 0),
 	}, ",") + `]}`})
 	got, err := client.Pods(t.Context(), "demo", "podinfo")
-	want := []Pod{{"a", "u-a/0", "d1", "h1", true, false}, {"b", "u-b/1", "d1", "h1", true, true}}
+	want := []Pod{{"a", "u-a/0", "d1", "h1", "app@sha256:aa", true, false}, {"b", "u-b/1", "d1", "h1", "app@sha256:aa", true, true}}
 	if err != nil || !slices.Equal(got, want) {
 		t.Errorf("got %+v, %v; want %+v: only running pods, also those that are shutting down", got, err, want)
 	}

@@ -76,6 +76,23 @@ func (t *transcript) String() string {
 	return t.text.String()
 }
 
+// Stream runs c to its end and writes its standard output to out as it comes. On failure the *Error holds the other output.
+func (c Cmd) Stream(ctx context.Context, out io.Writer) error {
+	var errs transcript
+	if err := c.exec(ctx, out, &errs); err != nil {
+		return &Error{Command: c.String(), Output: errs.String(), Err: err}
+	}
+	return nil
+}
+
+// ExitCode is that of a program that ended by itself; anything else that went wrong is the error.
+func ExitCode(err error) (int, error) {
+	if exit := new(exec.ExitError); errors.As(err, &exit) && exit.Exited() {
+		return exit.ExitCode(), nil
+	}
+	return 0, err
+}
+
 // Run runs c to its end and keeps its output for the error.
 func (c Cmd) Run(ctx context.Context) error {
 	_, err := c.Output(ctx)
