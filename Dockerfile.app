@@ -1,6 +1,6 @@
 # The app: one static binary on a base without shell or package manager. From the root of the repository:
 #   docker build -f Dockerfile.app --build-arg VERSION=1.2.3 --build-arg COMMIT=$(git rev-parse HEAD) -t app:1.2.3 .
-FROM --platform=$BUILDPLATFORM golang:1.26.5-bookworm@sha256:1ecb7edf62a0408027bd5729dfd6b1b8766e578e8df93995b225dfd0944eb651 AS build
+FROM --platform=$BUILDPLATFORM golang:1.26.8-bookworm@sha256:a688600ca24f8a4d3ca77f95b0dd40704a9fc787c826660eb7ba0b641b8b175d AS build
 ENV CGO_ENABLED=0 GOWORK=off
 WORKDIR /src/app
 COPY serve/go.mod serve/go.sum /src/serve/

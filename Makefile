@@ -5,7 +5,9 @@ VERSION ?= dev
 FUZZTIME ?= 60s
 PACKAGE ?= evidence
 CLUSTER ?= ../shared/cluster/cluster
-COMMIT  ?= $(shell git rev-parse --short HEAD 2>/dev/null || echo none)
+COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null || echo none)
+BUILDX  ?= docker buildx
+EPOCH := $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null || echo 0))
 GREMLINS := go run github.com/go-gremlins/gremlins/cmd/gremlins@v0.6.0
 GOLANGCI := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 ACTIONLINT := go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
@@ -19,7 +21,7 @@ export GOTOOLCHAIN := auto
 export PATH := $(CURDIR)/.lab/go/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: provedeploy views rules dashboards pictures screenshots help toolchain lab build test acceptance mutate fuzz bench crash golden report lint charts prove demo image version notes tagged flows archives package
+.PHONY: provedeploy views rules dashboards pictures screenshots help toolchain lab build test acceptance mutate fuzz bench crash golden report lint charts prove demo images version notes tagged flows archives package
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
@@ -75,8 +77,9 @@ lint: toolchain ## check style with the pinned linter, formatting and module fil
 	@$(call each,$(GOLANGCI) run -c ../.golangci.yml ./... && $(GOLANGCI) fmt -c ../.golangci.yml --diff && go mod tidy -diff)
 charts: toolchain ## lint, render and check the charts, with the values of each feature and kind of cluster (ARGS=-update writes what they come to)
 	cd lab && go test -count 1 ./static -run '^TestCharts|^TestTheDoctors' $(ARGS)
-image: ## build the container images with Docker
-	for i in app gatekeeper loadgen; do docker build -f Dockerfile.$$i --build-arg VERSION=$(VERSION) --build-arg COMMIT=$(COMMIT) -t ghcr.io/rollout-monitoring/$$i:$(VERSION) . || exit 1; done
+images: ## build the container images with Docker's buildx; PUSH=1 pushes them, PLATFORMS=linux/amd64,linux/arm64
+	@mkdir -p build
+	VERSION=$(VERSION) COMMIT=$(COMMIT) SOURCE_DATE_EPOCH=$(EPOCH) $(BUILDX) bake --metadata-file build/images.json $(BAKEARGS)
 version: ## write the version V=0.3.0 into VERSION and the charts, and open its section of CHANGELOG.md
 	hack/version set $(V)
 notes: ## print what CHANGELOG.md says of the version in VERSION

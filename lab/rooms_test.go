@@ -28,6 +28,8 @@ var rooms = map[string][]string{
 	"burn":     {},
 	"flow":     {},
 	"drill":    {"sh", "chart", "kube", "count", "report", "timeline", "detect", "panel", "burn", "flow"},
+	"image":    {},
+	"registry": {"sh", "image"},
 
 	// The embedded engine. Its parts know the Kubernetes API and not each other.
 	"apiserver": {},
@@ -50,16 +52,18 @@ var pure = map[string][]string{
 	"detect":   {"encoding/json", "fmt", "io", "slices", "strings"},
 	"burn":     {"slices", "time"},
 	"flow":     {"bufio", "bytes", "encoding/json", "fmt", "io", "regexp", "slices", "strings"},
+	"image":    {"fmt", "maps", "path", "slices", "strings"},
 	"panel":    {"encoding/json", "fmt", "maps", "slices", "strings", "sigs.k8s.io/yaml"},
 }
 
 // only says which rooms alone may import what begins like this.
 var only = map[string][]string{
-	"k8s.io/":                      {"kube", "apiserver", "workload", "node", "ingress", "embedded"},
-	"helm.sh/":                     {"chart"},
-	"sigs.k8s.io/kustomize":        {"stack"},
-	"os/exec":                      {"sh", "node", "ingress", "packages", "bench", "crash"}, // node, ingress, bench and crash are the parents of what they start
-	"github.com/prometheus/common": {"count"},
+	"k8s.io/":                                {"kube", "apiserver", "workload", "node", "ingress", "embedded"},
+	"helm.sh/":                               {"chart"},
+	"sigs.k8s.io/kustomize":                  {"stack"},
+	"os/exec":                                {"sh", "node", "ingress", "packages", "bench", "crash"}, // node, ingress, bench and crash are the parents of what they start
+	"github.com/prometheus/common":           {"count"},
+	"github.com/google/go-containerregistry": {"registry"},
 }
 
 func TestRooms(t *testing.T) {

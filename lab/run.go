@@ -57,6 +57,7 @@ type cli struct {
 	Bench   benchCmd   `cmd:"" help:"Measure: ratios (the default) or detect."`
 	Deploys deploysCmd `cmd:"" help:"Bring everything up, run the workflow deploy.yml by act for good and bad releases, and prove what came of each."`
 	Crash   crashCmd   `cmd:"" help:"Kill gatekeepers at random moments while rollouts run and a receiver fails, and check that nothing is lost or comes twice."`
+	Images  imagesCmd  `cmd:"" help:"Check the container images that make images has pushed: user, entrypoint, labels, size, no shell, the right machine, statements."`
 	Logs    logsCmd    `cmd:"" help:"Write logs and objects of all parts into a folder."`
 	Down    struct{}   `cmd:"" help:"Take everything away again, and kind's cluster with it."`
 	Version struct{}   `cmd:"" help:"Print version and commit."`
@@ -122,6 +123,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	if strings.HasPrefix(parsed.Command(), "bench ratios") {
 		return c.ratios(ctx, stdout, stderr)
+	}
+	if parsed.Command() == "images <built>" {
+		return c.Images.images(ctx, stdout)
 	}
 	if parsed.Command() == "crash" {
 		return c.crash(ctx, stdout, stderr)

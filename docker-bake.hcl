@@ -1,0 +1,77 @@
+# The three images. `make images` builds them; VERSION, COMMIT and SOURCE_DATE_EPOCH come from there.
+variable "REGISTRY" { default = "ghcr.io/rollout-monitoring" }
+variable "VERSION" { default = "dev" }
+variable "COMMIT" { default = "none" }
+# Seconds since 1970, of the commit: every date in an image is this one, so that the same source gives the same digest.
+variable "SOURCE_DATE_EPOCH" { default = "0" }
+# Comma-separated; "" is the platform of the builder.
+variable "PLATFORMS" { default = "" }
+# "" loads the images into Docker. Anything else pushes them, with an SBOM and their provenance.
+variable "PUSH" { default = "" }
+
+group "default" {
+  targets = ["app", "gatekeeper", "loadgen"]
+}
+
+target "app" {
+  inherits    = ["image"]
+  dockerfile  = "Dockerfile.app"
+  tags        = ["${REGISTRY}/app:${VERSION}"]
+  annotations = notes("app", "A REST service with the metrics and the faults that a rehearsed rollout needs")
+}
+
+target "gatekeeper" {
+  inherits    = ["image"]
+  dockerfile  = "Dockerfile.gatekeeper"
+  tags        = ["${REGISTRY}/gatekeeper:${VERSION}"]
+  annotations = notes("gatekeeper", "Judges rollouts for Flagger, remembers them, tells people")
+}
+
+target "loadgen" {
+  inherits    = ["image"]
+  dockerfile  = "Dockerfile.loadgen"
+  tags        = ["${REGISTRY}/loadgen:${VERSION}"]
+  annotations = notes("loadgen", "HTTP load as a service and a command, on the Vegeta library")
+}
+
+# The lab's receiver, which no release has.
+target "receiver" {
+  inherits   = ["image"]
+  context    = "lab"
+  dockerfile = "receiver/Dockerfile"
+  tags       = ["${REGISTRY}/receiver:${VERSION}"]
+}
+
+target "image" {
+  context   = "."
+  platforms = PLATFORMS == "" ? null : split(",", PLATFORMS)
+  args = {
+    VERSION           = VERSION
+    COMMIT            = COMMIT
+    SOURCE_DATE_EPOCH = SOURCE_DATE_EPOCH
+  }
+  labels = {
+    "org.opencontainers.image.created" = created()
+  }
+  output = ["type=${PUSH == "" ? "docker" : "registry"},rewrite-timestamp=true"]
+  attest = PUSH == "" ? [] : ["type=sbom", "type=provenance,mode=max"]
+}
+
+function "created" {
+  params = []
+  result = timeadd("1970-01-01T00:00:00Z", "${SOURCE_DATE_EPOCH}s")
+}
+
+# What a registry shows of an image is read from its index. Docker's own store takes no annotations.
+function "notes" {
+  params = [title, description]
+  result = PUSH == "" ? [] : [for key, value in {
+    title       = title
+    description = description
+    source      = "https://github.com/rollout-monitoring/microservice_rollout_monitoring"
+    licenses    = "Apache-2.0"
+    version     = VERSION
+    revision    = COMMIT
+    created     = created()
+  } : "index,manifest:org.opencontainers.image.${key}=${value}"]
+}
