@@ -21,7 +21,7 @@ export GOTOOLCHAIN := auto
 export PATH := $(CURDIR)/.lab/go/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: provedeploy views rules dashboards pictures screenshots help toolchain lab build test acceptance mutate fuzz bench crash golden report lint charts prove demo images version notes tagged flows archives package
+.PHONY: provedeploy views rules dashboards pictures screenshots help toolchain lab build test acceptance mutate fuzz bench crash golden report lint charts prove demo version notes tagged flows archives package
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
@@ -77,6 +77,7 @@ lint: toolchain ## check style with the pinned linter, formatting and module fil
 	@$(call each,$(GOLANGCI) run -c ../.golangci.yml ./... && $(GOLANGCI) fmt -c ../.golangci.yml --diff && go mod tidy -diff)
 charts: toolchain ## lint, render and check the charts, with the values of each feature and kind of cluster (ARGS=-update writes what they come to)
 	cd lab && go test -count 1 ./static -run '^TestCharts|^TestTheDoctors' $(ARGS)
+.PHONY: images provebuild
 images: ## build the container images with Docker's buildx; PUSH=1 pushes them, PLATFORMS=linux/amd64,linux/arm64
 	@mkdir -p build
 	VERSION=$(VERSION) COMMIT=$(COMMIT) SOURCE_DATE_EPOCH=$(EPOCH) $(BUILDX) bake --metadata-file build/images.json $(BAKEARGS)
