@@ -48,7 +48,7 @@ type serveCmd struct {
 	Listen     string     `default:":8081" env:"GATEKEEPER_LISTEN" help:"Address of the people's door: API, report, metrics, probes."`
 	Data       string     `default:"/var/lib/gatekeeper" env:"GATEKEEPER_DATA" help:"Folder of the SQLite file and of deployment_report.md; not used with --database."`
 	Prometheus string     `env:"GATEKEEPER_PROMETHEUS" help:"Prometheus that scrapes the ingress controller, for the second opinion and error budgets; neither without it."`
-	Brake      bool       `env:"GATEKEEPER_BRAKE" help:"May set the weight of a failed canary to 0 itself, where a policy says so. Needs the right to patch ingresses."`
+	Brake      bool       `env:"GATEKEEPER_BRAKE" help:"May set the weight of a failed canary to 0 itself, where a policy says so. Needs the right to patch ingresses or HTTPRoutes."`
 	Kubeconfig string     `env:"GATEKEEPER_KUBECONFIG" help:"Way to the cluster; the pod's service account without it."`
 	LogLevel   slog.Level `default:"INFO" env:"LOG_LEVEL" help:"DEBUG, INFO, WARN or ERROR."`
 }

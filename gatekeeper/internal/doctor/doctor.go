@@ -1,4 +1,4 @@
-// Package doctor examines a Canary and what belongs to it for the traps that Flagger, NGINX and Kubernetes set, and forecasts what its traffic lets the gatekeeper see.
+// Package doctor examines a Canary and what belongs to it for the traps that Flagger, NGINX, the Gateway API and Kubernetes set, and forecasts what its traffic lets the gatekeeper see.
 package doctor
 
 import (
@@ -39,6 +39,7 @@ type Patient struct {
 	TargetSince                         time.Time
 	Apex, PrimaryService, CanaryService Object
 	Ingress, CanaryIngress              Object
+	Route                               Object            // HTTPRoute
 	Templates, AlertProviders           map[string]Object // those that the Canary names, by namespace/name
 	Autoscalers                         []Object          // of the namespace
 	Others                              []Object          // Canaries, at least those of the namespace

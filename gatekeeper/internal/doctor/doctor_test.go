@@ -103,10 +103,26 @@ func found(p Patient) map[string][]Finding {
 	return byID
 }
 
+// onGateway is the same service behind a Gateway, with the HTTPRoute that Flagger makes and the status that Traefik gives it.
+func onGateway(t *testing.T) Patient {
+	t.Helper()
+	p := healthy(t)
+	set(p.Canary, "gatewayapi:v1", "spec", "provider")
+	set(p.Canary, nil, "spec", "ingressRef")
+	set(p.Canary, []any{map[string]any{"name": "public", "namespace": "traefik"}}, "spec", "service", "gatewayRefs")
+	set(p.Canary, []any{"podinfo.example"}, "spec", "service", "hosts")
+	p.Ingress, p.CanaryIngress = nil, nil
+	p.Route = object(t, `{"metadata": {"name": "podinfo", "generation": 4}, "spec": {"rules": [{"backendRefs": [{"name": "podinfo-primary", "weight": 100}, {"name": "podinfo-canary", "weight": 0}]}]},
+		"status": {"parents": [{"parentRef": {"name": "public"}, "conditions": [{"type": "Accepted", "status": "True", "observedGeneration": 4}, {"type": "ResolvedRefs", "status": "True", "observedGeneration": 4}]}]}}`)
+	return p
+}
+
 func TestTheChartsOwnCanaryIsHealthy(t *testing.T) {
-	for _, f := range Examine(healthy(t)) {
-		if f.Severity != Info {
-			t.Errorf("%+v", f)
+	for name, p := range map[string]Patient{"nginx": healthy(t), "gatewayapi:v1": onGateway(t)} {
+		for _, f := range Examine(p) {
+			if f.Severity != Info {
+				t.Errorf("%s: %+v", name, f)
+			}
 		}
 	}
 }
@@ -141,9 +157,9 @@ func TestEveryCheckFindsItsTrap(t *testing.T) {
 	metric := func(text string) func(*Patient) {
 		return canary([]any{map[string]any(object(t, text))}, "spec", "analysis", "metrics")
 	}
-	gateway := func(p *Patient) {
-		set(p.Canary, "gatewayapi:v1", "spec", "provider")
-		set(p.Canary, nil, "spec", "ingressRef")
+	gateway := func(p *Patient) { *p = onGateway(t) }
+	condition := func(number int, field string, v any) func(*Patient) {
+		return func(p *Patient) { set(p.parents()[0].list("conditions")[number], v, field) }
 	}
 	status := func(text string) func(*Patient) { return canary(object(t, text), "status") }
 	rule := func(text string) func(*Patient) {
@@ -217,11 +233,20 @@ func TestEveryCheckFindsItsTrap(t *testing.T) {
 		one("nginx-mirror", "mirror", canary(true, "spec", "analysis", "mirror")),
 		one("nginx-affinity", "sessionAffinity", canary(map[string]any{"cookieName": "c"}, "spec", "analysis", "sessionAffinity")),
 		one("weight-unlisted", "canary-weight", status(`{"phase": "Progressing"}`), func(p *Patient) { set(p.CanaryIngress, "5", "metadata", "annotations", weightKey) }),
-		one("brake-provider", "provider", gateway, func(p *Patient) { p.Rules.Brake = policy.BrakeOn }),
+		one("weight-unlisted", "HTTPRoute podinfo", gateway, status(`{"phase": "Progressing"}`), func(p *Patient) {
+			set(p.Route.list("spec", "rules")[0].list("backendRefs")[1], float64(5), "weight")
+		}),
+		one("brake-provider", "provider", canary("istio", "spec", "provider"), func(p *Patient) { p.Rules.Brake = policy.BrakeOn }),
 		one("provider-gatewayapi", "provider", canary("gatewayapi", "spec", "provider")),
 		one("provider-unsaid", "provider", canary(nil, "spec", "provider")),
-		one("gateway-refs", "gatewayRefs", gateway),
-		one("gateway-hosts", "hosts", gateway),
+		one("gateway-refs", "gatewayRefs", gateway, canary(nil, "spec", "service", "gatewayRefs")),
+		one("gateway-hosts", "hosts", gateway, canary(nil, "spec", "service", "hosts")),
+		one("gateway-mirror", "mirror", gateway, canary(true, "spec", "analysis", "mirror")),
+		one("route-missing", "HTTPRoute podinfo", gateway, func(p *Patient) { p.Route = nil }),
+		one("route-unclaimed", "status.parents", gateway, func(p *Patient) { set(p.Route, nil, "status") }),
+		one("route-refused", "status.parents[0]", gateway, condition(0, "status", "False")),
+		one("route-refused", "status.parents[0]", gateway, condition(0, "observedGeneration", float64(3))),
+		one("route-backends", "status.parents[0]", gateway, condition(1, "status", "False")),
 		one("apex-foreign", "ownerReferences", func(p *Patient) { set(p.Apex, nil, "metadata", "ownerReferences") }),
 		one("apex-selector", "selector", func(p *Patient) { set(p.Apex, "podinfo", "spec", "selector", "app.kubernetes.io/name") }),
 		one("services-missing", "Service podinfo-canary", func(p *Patient) { p.CanaryService = nil }),

@@ -56,11 +56,15 @@ func ingressChecks() []Check {
 			weight, set := p.weight()
 			list := p.Canary.numbers("spec", "analysis", "stepWeights")
 			bad := set && p.phase() == "Progressing" && weight > 0 && len(list) > 0 && !slices.Contains(list, weight)
-			return when(bad, "Ingress "+p.ingress()+"-canary "+weightKey, fmt.Sprintf("the weight %v is none of %v: Flagger's next step is 100", weight, list), "set it to 0 or to a listed weight")
+			where := "Ingress " + p.ingress() + "-canary " + weightKey
+			if p.gateway() {
+				where = "HTTPRoute " + p.apex() + " weight"
+			}
+			return when(bad, where, fmt.Sprintf("the weight %v is none of %v: Flagger's next step is 100", weight, list), "set it to 0 or to a listed weight")
 		}},
-		{"brake-provider", Warn, "a brake where there is no canary Ingress", "flagger-facts §9.1", func(p Patient) []hit {
+		{"brake-provider", Warn, "a brake where nothing has a weight", "flagger-facts §9.1", func(p Patient) []hit {
 			asked := p.Rules.Brake == policy.BrakeOn || p.Rules.Brake == policy.BrakeAlways
-			return when(asked && !p.nginx(), "Canary spec.provider", fmt.Sprintf("the policy asks for the brake, which the gatekeeper does not have with the provider %q: only Flagger's own rollback works", p.provider()), "set brake: off, or use nginx")
+			return when(asked && !p.nginx() && !p.gateway(), "Canary spec.provider", fmt.Sprintf("the policy asks for the brake, which the gatekeeper does not have with the provider %q: only Flagger's own rollback works", p.provider()), "set brake: off, or use nginx or gatewayapi:v1")
 		}},
 	}
 }
@@ -80,7 +84,41 @@ func gatewayChecks() []Check {
 			hosts, _ := p.Canary.at("spec", "service", "hosts").([]any)
 			return when(p.gateway() && len(hosts) == 0, "Canary spec.service.hosts", "the HTTPRoute takes requests for every host of the Gateway", "name the hosts")
 		}},
+		{"gateway-mirror", Error, "mirror with step weights", "flagger-facts §5", func(p Patient) []hit {
+			bad := p.gateway() && p.Canary.yes("spec", "analysis", "mirror") && !p.Canary.has("spec", "analysis", "iterations")
+			return when(bad, analysis+".mirror", "the Gateway API router mirrors only with iterations: here nothing is mirrored and the rollout never leaves its first step", "remove mirror, or use iterations")
+		}},
+		{"route-missing", Error, "an HTTPRoute that is not there", "flagger-facts §5", func(p Patient) []hit {
+			return when(p.gateway() && p.settled() && p.missing("HTTPRoute", p.Route), "HTTPRoute "+p.apex(), "Flagger has made it and it is not there: no user comes in", "see whether Flagger runs and may write HTTPRoutes; it makes it again at its next look")
+		}},
+		{"route-unclaimed", Error, "an HTTPRoute that no controller has taken", "flagger-facts §5", func(p Patient) []hit {
+			return when(p.Route != nil && len(p.parents()) == 0, "HTTPRoute "+p.apex()+" status.parents", "no Gateway serves it, so no user comes in; Flagger does not notice, and a release goes on without traffic", "look whether the Gateway of spec.service.gatewayRefs is there, has a class that a controller serves, and lets in routes of this namespace")
+		}},
+		{"route-refused", Error, "an HTTPRoute that a Gateway does not accept", "flagger-facts §5", func(p Patient) []hit {
+			return p.refused("Accepted", "as long as it is so Flagger does nothing for this Canary, not even a rollback", "mend what the Gateway says; it may take a moment after a change")
+		}},
+		{"route-backends", Error, "an HTTPRoute whose backends a Gateway does not find", "Gateway API", func(p Patient) []hit {
+			return p.refused("ResolvedRefs", "requests for that backend are answered with 500", "see whether the Services of the primary and the canary are there")
+		}},
 	}
+}
+
+func (p Patient) parents() []Object { return p.Route.list("status", "parents") }
+
+// refused finds the Gateways that do not say yes to the route as it is now.
+func (p Patient) refused(condition, so, change string) (hits []hit) {
+	for i, parent := range p.parents() {
+		for _, c := range parent.list("conditions") {
+			switch {
+			case c.Text("type") != condition:
+			case c.Text("status") != "True":
+				hits = append(hits, hit{fmt.Sprintf("HTTPRoute %s status.parents[%d]", p.apex(), i), fmt.Sprintf("the Gateway %s says that %s is %s (%s): %s", parent.Text("parentRef", "name"), condition, c.Text("status"), c.Text("message"), so), change})
+			case c.number("observedGeneration") < p.Route.number("metadata", "generation"):
+				hits = append(hits, hit{fmt.Sprintf("HTTPRoute %s status.parents[%d]", p.apex(), i), fmt.Sprintf("the Gateway %s has said nothing yet about %s of the newest version: %s", parent.Text("parentRef", "name"), condition, so), change})
+			}
+		}
+	}
+	return hits
 }
 
 func serviceChecks() []Check {
@@ -112,10 +150,22 @@ func serviceChecks() []Check {
 // weightKey is the annotation in which the nginx router keeps the canary's weight.
 const weightKey = "nginx.ingress.kubernetes.io/canary-weight"
 
-// weight is the canary's live weight in percent.
+// weight is the canary's live weight in percent; that of an HTTPRoute stands in its last rule.
 func (p Patient) weight() (weight float64, ok bool) {
-	_, err := fmt.Sscan(p.CanaryIngress.Text("metadata", "annotations", weightKey), &weight)
-	return weight, err == nil
+	if !p.gateway() {
+		_, err := fmt.Sscan(p.CanaryIngress.Text("metadata", "annotations", weightKey), &weight)
+		return weight, err == nil
+	}
+	rules := p.Route.list("spec", "rules")
+	if len(rules) == 0 {
+		return 0, false
+	}
+	for _, backend := range rules[len(rules)-1].list("backendRefs") {
+		if backend.Text("name") == p.apex()+"-canary" {
+			return backend.number("weight"), true
+		}
+	}
+	return 0, false
 }
 
 // settled reports whether Flagger has set everything up.

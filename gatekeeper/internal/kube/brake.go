@@ -8,7 +8,9 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/util/retry"
 
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/rollout"
@@ -17,12 +19,12 @@ import (
 // brakeManager is who the API server's records name for a weight set to 0 by Brake.
 const brakeManager = "gatekeeper-brake"
 
-// Brake takes all traffic from the canary: it sets the weight of its canary ingress to 0, never to anything else, and
-// returns the weight in percent that it had. It was 0 already: 0 and no error. Canary and ingress are read from the API
-// server, not from the watched copies, and the ingress is changed only as it was read; when somebody else was faster,
-// all is read again. Errors: rollout.ErrUnknownCanary; rollout.ErrNotAnalysed in any phase but Progressing and
-// WaitingPromotion; a provider other than nginx; no permission. Flagger keeps the 0 until it next raises the weight, so
-// who brakes must also refuse the increase and ask for the rollback.
+// Brake takes all traffic from the canary: it sets the canary's weight to 0, never to anything else, on its canary ingress
+// or in its HTTPRoute, and returns the weight in percent that it had. It was 0 already: 0 and no error. All is read from
+// the API server, not from the watched copies, and changed only as it was read; when somebody else was faster, all is read
+// again. Errors: rollout.ErrUnknownCanary; rollout.ErrNotAnalysed in any phase but Progressing and WaitingPromotion; a
+// provider other than nginx and gatewayapi; traffic that is not split by weight; no permission. Flagger keeps the 0 until
+// it next raises the weight, so who brakes must also refuse the increase and ask for the rollback.
 func (c *Cluster) Brake(ctx context.Context, key rollout.Key) (was int, err error) {
 	err = retry.RetryOnConflict(retry.DefaultRetry, func() error {
 		was, err = c.brake(ctx, key)
@@ -45,11 +47,18 @@ func (c *Cluster) brake(ctx context.Context, key rollout.Key) (int, error) {
 	if phase := rollout.Phase(text(canary.Object, "status", "phase")); phase != rollout.Progressing && phase != rollout.WaitingPromotion {
 		return 0, fmt.Errorf("phase %s: %w", phase, rollout.ErrNotAnalysed)
 	}
-	if !nginx(canary.Object) {
-		return 0, fmt.Errorf("not supported: provider %q has no canary ingress; set brake: off in the policy", text(canary.Object, "spec", "provider"))
+	switch {
+	case nginx(canary.Object):
+		return c.brakeIngress(ctx, key.Namespace, text(canary.Object, "spec", "ingressRef", "name")+"-canary")
+	case gateway(canary.Object):
+		return c.brakeRoute(ctx, key.Namespace, apex(canary.Object))
+	default:
+		return 0, fmt.Errorf("not supported: provider %q has neither a canary ingress nor an HTTPRoute; set brake: off in the policy", text(canary.Object, "spec", "provider"))
 	}
-	name := text(canary.Object, "spec", "ingressRef", "name") + "-canary"
-	ingresses := c.live.Resource(ingressResource()).Namespace(key.Namespace)
+}
+
+func (c *Cluster) brakeIngress(ctx context.Context, namespace, name string) (int, error) {
+	ingresses := c.live.Resource(ingressResource()).Namespace(namespace)
 	ingress, err := ingresses.Get(ctx, name, metav1.GetOptions{})
 	if err != nil {
 		return 0, fmt.Errorf("read ingress %s: %w", name, err)
@@ -61,19 +70,41 @@ func (c *Cluster) brake(ctx context.Context, key rollout.Key) (int, error) {
 	if was <= 0 {
 		return 0, nil
 	}
-	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{
-		"resourceVersion": ingress.GetResourceVersion(), // refused with a conflict when the ingress is another by now
-		"annotations":     map[string]string{weightAnnotation: "0"},
-	}})
+	return was, change(ctx, ingresses, ingress, map[string]any{"metadata": map[string]any{"annotations": map[string]any{weightAnnotation: "0"}}})
+}
+
+func (c *Cluster) brakeRoute(ctx context.Context, namespace, name string) (int, error) {
+	routes := c.live.Resource(routeResource()).Namespace(namespace)
+	route, err := routes.Get(ctx, name, metav1.GetOptions{})
 	if err != nil {
-		return 0, fmt.Errorf("write patch: %w", err)
+		return 0, fmt.Errorf("read HTTPRoute %s: %w", name, err)
 	}
-	_, err = ingresses.Patch(ctx, name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: brakeManager})
-	if apierrors.IsForbidden(err) {
-		return 0, fmt.Errorf("patch ingress %s: %w; set brake.enabled in the gatekeeper's chart", name, err)
+	was, ok := routeWeight(route.Object, name)
+	if !ok {
+		return 0, fmt.Errorf("HTTPRoute %s splits no traffic by weight: its last rule does not lead to %s-canary", name, name)
 	}
+	if was <= 0 {
+		return 0, nil
+	}
+	return was, change(ctx, routes, route, map[string]any{"spec": map[string]any{"rules": braked(route.Object, name)}})
+}
+
+// change patches an object, and is refused with a conflict when the object is another by now than the one that was read.
+func change(ctx context.Context, all dynamic.ResourceInterface, is *unstructured.Unstructured, to map[string]any) error {
+	what := fmt.Sprintf("patch %s %s", is.GetKind(), is.GetName())
+	if err := unstructured.SetNestedField(to, is.GetResourceVersion(), "metadata", "resourceVersion"); err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	patch, err := json.Marshal(to)
 	if err != nil {
-		return 0, fmt.Errorf("patch ingress %s: %w", name, err)
+		return fmt.Errorf("%s: %w", what, err)
 	}
-	return was, nil
+	_, err = all.Patch(ctx, is.GetName(), types.MergePatchType, patch, metav1.PatchOptions{FieldManager: brakeManager})
+	switch {
+	case apierrors.IsForbidden(err):
+		return fmt.Errorf("%s: %w; set brake.enabled in the gatekeeper's chart", what, err)
+	case err != nil:
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return nil
 }

@@ -81,10 +81,7 @@ type visit struct {
 func (r *Reader) patient(ctx context.Context, canary doctor.Object, all []doctor.Object, now time.Time) doctor.Patient {
 	v := visit{r, text(canary, "metadata", "namespace"), map[string]string{}}
 	target := text(canary, "spec", "targetRef", "name")
-	apex, ingress := text(canary, "spec", "service", "name"), text(canary, "spec", "ingressRef", "name")
-	if apex == "" {
-		apex = target
-	}
+	apex, ingress := apex(canary), text(canary, "spec", "ingressRef", "name")
 	p := doctor.Patient{
 		Canary: canary, Others: all, Unread: v.unread, Now: now,
 		Target:         v.get(ctx, "Deployment", v.ns, target),
@@ -99,6 +96,9 @@ func (r *Reader) patient(ctx context.Context, canary doctor.Object, all []doctor
 	if ingress != "" {
 		p.Ingress, p.CanaryIngress = v.get(ctx, "Ingress", v.ns, ingress), v.get(ctx, "Ingress", v.ns, ingress+"-canary")
 	}
+	if gateway(canary) {
+		p.Route = v.get(ctx, "HTTPRoute", v.ns, apex)
+	}
 	p.TargetSince = v.since(ctx, p.Target)
 	return p
 }
@@ -109,6 +109,7 @@ func resource(kind string) schema.GroupVersionResource {
 		"ReplicaSet":              {Group: "apps", Version: "v1", Resource: "replicasets"},
 		"Service":                 {Version: "v1", Resource: "services"},
 		"Ingress":                 ingressResource(),
+		"HTTPRoute":               routeResource(),
 		"HorizontalPodAutoscaler": {Group: "autoscaling", Version: "v2", Resource: "horizontalpodautoscalers"},
 		"MetricTemplate":          {Group: "flagger.app", Version: "v1beta1", Resource: "metrictemplates"},
 		"AlertProvider":           {Group: "flagger.app", Version: "v1beta1", Resource: "alertproviders"},

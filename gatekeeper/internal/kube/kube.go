@@ -1,4 +1,4 @@
-// Package kube watches Canaries, their Deployments, pods and ingresses, and says how each Canary stands now.
+// Package kube watches Canaries, their Deployments, pods, ingresses and HTTPRoutes, and says how each Canary stands now.
 package kube
 
 import (
@@ -10,6 +10,7 @@ import (
 	"sort"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -60,6 +61,12 @@ type Cluster struct {
 	pods     cache.Indexer // by owner
 	ingress  netlisters.IngressLister
 
+	gateway                    dynamicinformer.DynamicSharedInformerFactory // of HTTPRoutes alone, started when one is needed
+	routes                     cache.GenericLister
+	routesSynced               cache.InformerSynced
+	routesNeeded, routesUnread atomic.Bool
+	ended                      chan struct{} // closed when Run ends
+
 	restMu sync.Mutex
 	rest   map[rollout.Key]map[string]string // tracked files of Canaries when they were at rest last
 }
@@ -95,6 +102,8 @@ func New(cfg *rest.Config) (*Cluster, error) {
 		rest:    map[rollout.Key]map[string]string{},
 		core:    informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithTransform(slim)),
 		dynamic: dynamicinformer.NewDynamicSharedInformerFactory(dyn, 0),
+		gateway: dynamicinformer.NewDynamicSharedInformerFactory(dyn, 0),
+		ended:   make(chan struct{}),
 	}
 	canaries := c.dynamic.ForResource(canaryResource())
 	deploys, sets := c.core.Apps().V1().Deployments(), c.core.Apps().V1().ReplicaSets()
@@ -110,6 +119,9 @@ func New(cfg *rest.Config) (*Cluster, error) {
 		Informer() cache.SharedIndexInformer
 	}{canaries, deploys, sets, pods, ingress} {
 		c.synced = append(c.synced, i.Informer().HasSynced)
+	}
+	if err := c.watchRoutes(canaries.Informer()); err != nil {
+		return nil, fmt.Errorf("prepare to watch HTTPRoutes: %w", err)
 	}
 	return c, nil
 }
@@ -164,13 +176,15 @@ func slim(obj any) (any, error) {
 	return obj, nil
 }
 
-// Run watches until ctx ends.
+// Run watches until ctx ends. It may be called once.
 func (c *Cluster) Run(ctx context.Context) error {
 	c.core.Start(ctx.Done())
 	c.dynamic.Start(ctx.Done())
 	<-ctx.Done()
+	close(c.ended)
 	c.core.Shutdown()
 	c.dynamic.Shutdown()
+	c.gateway.Shutdown()
 	return nil
 }
 
@@ -181,7 +195,7 @@ func (c *Cluster) Synced() bool {
 			return false
 		}
 	}
-	return true
+	return c.routed()
 }
 
 // Canaries returns how every Canary stands, in the order of their names. A Canary whose target does not exist yet has
@@ -221,10 +235,12 @@ func (c *Cluster) read(o map[string]any) (rollout.Canary, error) {
 	ns, target := canary.Key.Namespace, text(o, "spec", "targetRef", "name")
 	if name := text(o, "spec", "ingressRef", "name"); name != "" {
 		canary.Weight = c.liveWeight(ns, name, canary.Weight)
+	} else if gateway(o) {
+		canary.Weight = c.liveRoute(ns, apex(o), canary.Weight)
 	}
 	if nginx(o) {
 		canary.Ingress = text(o, "spec", "ingressRef", "name")
-		canary.Service = cmp.Or(text(o, "spec", "service", "name"), target)
+		canary.Service = apex(o)
 	}
 	canary.Next = nextWeight(o, canary.Weight)
 	next, errCanary := c.version(ns, target, rollout.TrackCanary)

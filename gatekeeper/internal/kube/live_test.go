@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -64,6 +65,7 @@ func (f *fakeAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 				ResourceVersion string
 				Annotations     map[string]any
 			}
+			Spec map[string]any
 		}
 		if err := json.Unmarshal(body, &patch); err != nil {
 			fail(http.StatusInternalServerError)
@@ -78,6 +80,9 @@ func (f *fakeAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		for k, v := range patch.Metadata.Annotations {
 			annotations[k] = v
 		}
+		if patch.Spec != nil {
+			object["spec"] = patch.Spec
+		}
 	}
 	if err := json.NewEncoder(w).Encode(object); err != nil {
 		panic(err)
@@ -87,6 +92,7 @@ func (f *fakeAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 const (
 	canaryPath  = "/apis/flagger.app/v1beta1/namespaces/demo/canaries/podinfo"
 	ingressPath = "/apis/networking.k8s.io/v1/namespaces/demo/ingresses/podinfo-canary"
+	routePath   = "/apis/gateway.networking.k8s.io/v1/namespaces/demo/httproutes/podinfo"
 )
 
 func decoded(t *testing.T, text string) map[string]any {
@@ -124,12 +130,12 @@ func TestBrake(t *testing.T) {
 		"during the promotion":           {phase: "Promoting", provider: "nginx", annotations: at25, kind: rollout.ErrNotAnalysed, err: "phase Promoting"},
 		"after it":                       {phase: "Succeeded", provider: "nginx", annotations: at25, kind: rollout.ErrNotAnalysed, err: "demo/podinfo"},
 		"before the start":               {phase: "Waiting", provider: "nginx", annotations: at25, kind: rollout.ErrNotAnalysed},
-		"another provider":               {phase: "Progressing", provider: "gatewayapi:v1", annotations: at25, err: `not supported: provider "gatewayapi:v1"`},
+		"another provider":               {phase: "Progressing", provider: "istio", annotations: at25, err: `not supported: provider "istio"`},
 		"traffic goes by header":         {phase: "Progressing", provider: "nginx", annotations: `{}`, err: "splits no traffic by weight"},
 		"no such Canary":                 {kind: rollout.ErrUnknownCanary},
 		"no canary ingress":              {phase: "Progressing", provider: "nginx", err: "read ingress podinfo-canary"},
 		"no permission":                  {phase: "Progressing", provider: "nginx", annotations: at25, refuse: on(http.MethodPatch, 403), err: "brake.enabled"},
-		"the API server is ill":          {phase: "Progressing", provider: "nginx", annotations: at25, refuse: on(http.MethodPatch, 500), err: "patch ingress podinfo-canary"},
+		"the API server is ill":          {phase: "Progressing", provider: "nginx", annotations: at25, refuse: on(http.MethodPatch, 500), err: "patch Ingress podinfo-canary"},
 		"the API server hides the phase": {phase: "Progressing", provider: "nginx", annotations: at25, refuse: on(http.MethodGet, 403), err: "read canary"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -159,6 +165,51 @@ func TestBrake(t *testing.T) {
 				if a, _ := meta["annotations"].(map[string]any); a[weightAnnotation] != "0" || a["other"] != "stays" {
 					t.Errorf("annotations are %v", a)
 				}
+			}
+		})
+	}
+}
+
+// split is a rule that splits traffic by weight.
+func split(primary, canary int) string {
+	return fmt.Sprintf(`{"backendRefs":[{"name":"podinfo-primary","port":80,"weight":%d},{"name":"podinfo-canary","port":80,"weight":%d}],"matches":[{"path":{"value":"/"}}]}`, primary, canary)
+}
+
+func routeJSON(rules ...string) string {
+	return `{"apiVersion":"gateway.networking.k8s.io/v1","kind":"HTTPRoute","metadata":{"namespace":"demo","name":"podinfo","resourceVersion":"7"},"spec":{"rules":[` + strings.Join(rules, ",") + `]}}`
+}
+
+func TestBrakeOnAnHTTPRoute(t *testing.T) {
+	const alone = `{"backendRefs":[{"name":"podinfo-primary","port":80,"weight":100}]}`
+	for name, c := range map[string]struct {
+		route  string
+		refuse func(*http.Request) int
+		was    int
+		err    string
+		rules  string // of the patch
+	}{
+		"traffic is taken away":                 {route: routeJSON(split(75, 25)), was: 25, rules: split(100, 0)},
+		"also from who has the canary's cookie": {route: routeJSON(split(0, 100), split(90, 10)), was: 10, rules: split(100, 0) + "," + split(100, 0)},
+		"it was 0 already":                      {route: routeJSON(split(100, 0))},
+		"traffic goes by header":                {route: routeJSON(split(0, 100), alone), err: "HTTPRoute podinfo splits no traffic by weight"},
+		"no HTTPRoute":                          {err: "read HTTPRoute podinfo"},
+		"no permission":                         {route: routeJSON(split(75, 25)), refuse: on(http.MethodPatch, 403), err: "brake.enabled"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := &fakeAPI{objects: map[string]map[string]any{canaryPath: decoded(t, canaryJSON("Progressing", "gatewayapi:v1"))}, refuse: c.refuse}
+			if c.route != "" {
+				f.objects[routePath] = decoded(t, c.route)
+			}
+			was, err := brakeAt(t, f)
+			if was != c.was || (err != nil) != (c.err != "") || err != nil && !strings.Contains(err.Error(), c.err) {
+				t.Fatalf("was %d, error %v; want %d, %q", was, err, c.was, c.err)
+			}
+			var want []string
+			if c.rules != "" {
+				want = []string{`application/merge-patch+json fieldManager=gatekeeper-brake {"metadata":{"resourceVersion":"7"},"spec":{"rules":[` + c.rules + `]}}`}
+			}
+			if !slices.Equal(f.patches, want) {
+				t.Errorf("patches are\n%s, want\n%s", f.patches, want)
 			}
 		})
 	}
