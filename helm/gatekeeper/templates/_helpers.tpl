@@ -9,9 +9,12 @@ app.kubernetes.io/name: {{ include "gatekeeper.fullname" . }}
 {{- define "gatekeeper.labels" -}}
 {{ include "gatekeeper.selector" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
-app.kubernetes.io/version: {{ .Values.image.tag | default .Chart.AppVersion | quote }}
+app.kubernetes.io/version: {{ .Values.image.tag | default .Chart.AppVersion | trunc 63 | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
 {{- end }}
 
 {{/* With a digest the tag is only for people; the chart's version is no tag that was asked for. */}}
@@ -43,6 +46,19 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- fail "replicas over 1 need a ledger that they share: set database.existingSecret to a Secret with the DSN of a PostgreSQL database" }}
 {{- end }}
 {{- .Values.replicas }}
+{{- end }}
+
+{{/* Where the pods may run, and with which rights at the registry; those of helm test too. */}}
+{{- define "gatekeeper.placement" -}}
+{{- with .Values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- range $key := list "imagePullSecrets" "nodeSelector" "tolerations" "affinity" }}
+{{- with index $.Values $key }}
+{{ $key }}:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
 {{- end }}
 
 {{/* Both security contexts meet the Pod Security Standard "restricted". */}}
