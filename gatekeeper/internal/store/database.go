@@ -117,6 +117,9 @@ func sound(ctx context.Context, db *sql.DB) error {
 	return nil
 }
 
+// ErrNewer is a database that a newer gatekeeper has written: this one would misread it.
+var ErrNewer = errors.New("a newer version of the gatekeeper has written the database: go back to that version, or restore a backup of this one")
+
 // ErrDamaged is a database whose file can not be trusted.
 var ErrDamaged = errors.New("the database is damaged")
 
@@ -150,6 +153,11 @@ func migrate(ctx context.Context, db *sql.DB, lite bool) error {
 	migrations, err := migrations(db, lite)
 	if err != nil {
 		return fmt.Errorf("read schema: %w", err)
+	}
+	known := migrations.ListSources()
+	last := known[len(known)-1].Version
+	if is, err := migrations.GetDBVersion(ctx); err == nil && is > last {
+		return fmt.Errorf("%w: its schema is %d, this program knows %d", ErrNewer, is, last)
 	}
 	if _, err := migrations.Up(ctx); err != nil {
 		return fmt.Errorf("migrate schema: %w", err)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -66,6 +67,9 @@ func TestADatabaseFromBeforeTheLedgerIsTakenUp(t *testing.T) {
 	if page, total, err := s.Find(t.Context(), rollout.Query{Result: rollout.Promoted, DeployID: "run-old"}); err != nil || total != 1 || page[0].ID != closed.Rollout.ID {
 		t.Errorf("found %+v of %d: %v", page, total, err)
 	}
+	if ids, err := s.Adopted(t.Context()); err != nil || !slices.Equal(ids, []string{closed.Rollout.ID}) {
+		t.Errorf("closed before the ledger: %v %v", ids, err)
+	}
 	rollouts, _, err := s.Open(t.Context())
 	if err != nil || len(rollouts) != 1 || rollouts[0].Tape != open.Rollout.Tape {
 		t.Fatalf("taken up %+v: %v", rollouts, err)
@@ -82,6 +86,21 @@ func TestADatabaseFromBeforeTheLedgerIsTakenUp(t *testing.T) {
 	if err != nil || sum.Open != 2 {
 		t.Errorf("verify: %+v %v", sum, err)
 	}
+}
+
+func TestADatabaseOfANewerVersionIsRefused(t *testing.T) {
+	onBoth(t, func(t *testing.T, dsn string) {
+		s := mustOpen(t, dsn)
+		if _, err := s.db.ExecContext(t.Context(), `INSERT INTO goose_db_version (version_id, is_applied) VALUES (99, true)`); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if s, err := Open(t.Context(), dsn); !errors.Is(err, ErrNewer) {
+			t.Errorf("opened %v: %v", s, err)
+		}
+	})
 }
 
 func TestReplicasThatStartTogetherMakeOneSchema(t *testing.T) {

@@ -82,6 +82,23 @@ func (s *Store) Account(ctx context.Context, id string) (rollout.Entry, error) {
 	return all[0], nil
 }
 
+// Adopted are the ids of rollouts that were closed before there was a ledger, the oldest first: no entry closes them.
+func (s *Store) Adopted(ctx context.Context) (ids []string, err error) {
+	rows, err := s.db.QueryContext(ctx, `SELECT id FROM rollouts WHERE adopted = 1 ORDER BY started_at, id`)
+	if err == nil {
+		err = each(rows, func() error {
+			var id string
+			err := rows.Scan(&id)
+			ids = append(ids, id)
+			return err
+		})
+	}
+	if err != nil {
+		return nil, fmt.Errorf("find rollouts from before the ledger: %w", err)
+	}
+	return ids, nil
+}
+
 func entriesOf(ctx context.Context, db reader, where string, args ...any) ([]rollout.Entry, error) {
 	rows, err := db.QueryContext(ctx, `SELECT seq, at, kind, rollout, body, previous, hash FROM entries `+where, args...)
 	if err != nil {

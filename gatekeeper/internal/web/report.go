@@ -22,6 +22,8 @@ const (
 	markdown = "text/markdown; charset=utf-8"
 	// entriesAtOnce bounds how many entries of the ledger are in memory for the report.
 	entriesAtOnce = 100
+	// beforeLedger is the place before the ledger's begin, which is 0.
+	beforeLedger = -1
 )
 
 // entry is one rollout's, also while it is under way.
@@ -48,10 +50,10 @@ func chartAt(address string, tape policy.Tape) string {
 	return address
 }
 
-// report is the whole one, page by page.
+// report is the whole one, page by page. It begins with what was closed before there was a ledger.
 func (d door) report(c *gin.Context) {
 	begun := false
-	for after := int64(0); ; {
+	for after := int64(beforeLedger); ; {
 		text, last, err := d.pageOfReport(c.Request.Context(), after)
 		switch {
 		case err != nil && !begun:
@@ -83,6 +85,10 @@ func (d door) report(c *gin.Context) {
 // pageOfReport is the report's entries of the ledger's next ones after seq, and the last of these; after itself when
 // there are no more.
 func (d door) pageOfReport(ctx context.Context, after int64) (text []byte, last int64, err error) {
+	if after == beforeLedger {
+		text, err := d.adopted(ctx)
+		return text, 0, err
+	}
 	entries, err := d.cfg.Desk.Entries(ctx, after, entriesAtOnce)
 	if err != nil {
 		return nil, 0, err
@@ -98,12 +104,36 @@ func (d door) pageOfReport(ctx context.Context, after int64) (text []byte, last 
 			d.cfg.Log.Error("an entry of the ledger is left out of the report: run gatekeeper verify", "seq", e.Seq, "rollout", e.Rollout, "error", err)
 			continue
 		}
-		page.WriteByte('\n')
-		if err := report.Write(page, tape, chartAt("api/v1/rollouts/"+url.PathEscape(tape.Rollout.ID)+"/chart.svg", tape), d.cfg.Links); err != nil {
+		if err := d.write(page, tape); err != nil {
 			return nil, 0, err
 		}
 	}
 	return page.Bytes(), after, nil
+}
+
+// adopted are the report's entries of rollouts that no entry of the ledger closes.
+func (d door) adopted(ctx context.Context) ([]byte, error) {
+	ids, err := d.cfg.Desk.Adopted(ctx)
+	if err != nil {
+		return nil, err
+	}
+	page := &bytes.Buffer{}
+	for _, id := range ids {
+		tape, err := d.recorded(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		if err := d.write(page, tape); err != nil {
+			return nil, err
+		}
+	}
+	return page.Bytes(), nil
+}
+
+// write adds one entry of the whole report.
+func (d door) write(page *bytes.Buffer, tape policy.Tape) error {
+	page.WriteByte('\n')
+	return report.Write(page, tape, chartAt("api/v1/rollouts/"+url.PathEscape(tape.Rollout.ID)+"/chart.svg", tape), d.cfg.Links)
 }
 
 // chart is a rollout's picture, in the colours that ?palette=dark asks for, light without. It is kept for a while: every

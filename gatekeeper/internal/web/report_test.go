@@ -1,6 +1,7 @@
 package web
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -57,5 +58,22 @@ func TestReports(t *testing.T) {
 	}
 	if status, body := get(h, "/api/v1/dora?canary=demo/podinfo"); status != 200 || !strings.Contains(body, `"changeFailureRate":`) {
 		t.Errorf("delivery metrics: %d %s", status, body)
+	}
+}
+
+// olderDesk has rollouts that were closed before there was a ledger.
+type olderDesk struct {
+	Desk
+	ids []string
+}
+
+func (o olderDesk) Adopted(context.Context) ([]string, error) { return o.ids, nil }
+
+func TestTheReportBeginsWithWhatWasClosedBeforeTheLedger(t *testing.T) {
+	_, r, cfg := newDoor(t, nil)
+	cfg.Desk = olderDesk{cfg.Desk, []string{r.ID}}
+	status, text := get(New(cfg), "/deployment_report.md")
+	if status != http.StatusOK || !strings.HasPrefix(text, report.Heading) || strings.Count(text, report.Mark(r.ID)) != 1 {
+		t.Errorf("%d %s", status, text)
 	}
 }

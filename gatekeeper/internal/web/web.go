@@ -33,6 +33,8 @@ type Desk interface {
 	Account(ctx context.Context, id string) (rollout.Entry, error)
 	// Entries are the ledger's after seq, at most limit, in their order.
 	Entries(ctx context.Context, after int64, limit int) ([]rollout.Entry, error)
+	// Adopted are the ids of rollouts that were closed before there was a ledger, the oldest first.
+	Adopted(ctx context.Context) ([]string, error)
 	// WriteLedger and WriteBackup write the ledger, and all that is remembered, as a file.
 	WriteLedger(ctx context.Context, to io.Writer) error
 	WriteBackup(ctx context.Context, to io.Writer) error
