@@ -21,7 +21,7 @@ export GOTOOLCHAIN := auto
 export PATH := $(CURDIR)/.lab/go/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: provedeploy views rules dashboards pictures screenshots help toolchain lab build test acceptance mutate fuzz bench crash golden report lint charts prove demo version notes tagged flows archives package
+.PHONY: provedeploy views rules dashboards pictures screenshots help toolchain lab build test acceptance mutate fuzz bench crash golden report lint charts prove proveupgrade demo version notes tagged flows archives package
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
@@ -56,6 +56,8 @@ crash: lab ## kill gatekeepers 200 times while 50 rollouts run, and check that n
 	build/lab crash $(ARGS)
 prove: lab ## run the scenarios: make prove ARGS="--engine existing"
 	build/lab prove $(ARGS)
+proveupgrade: lab ## upgrade from the first version with a release in flight, on CLUSTER; minutes
+	hack/on-cluster $(CLUSTER) build/lab upgrade $(ARGS)
 golden: lab ## make the golden hook requests and courses anew, from Flagger in the embedded engine
 	rm -rf build/golden; build/lab prove --engine embedded --only 1,2,3 --capture build/golden; \
 	cp build/golden/hooks.json gatekeeper/internal/flagger/testdata/ && cp build/golden/transcripts.json lab/internal/drill/

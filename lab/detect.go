@@ -49,7 +49,7 @@ func (l *lab) detect(ctx context.Context, stdout io.Writer) (err error) {
 			return err
 		}
 	}
-	ground, err := l.ground(ctx)
+	ground, err := l.ground(ctx, l.stack.Steps())
 	if err != nil {
 		return err
 	}

@@ -112,7 +112,7 @@ func (p program) join(t *testing.T, values string) site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := l.up(t.Context()); err != nil {
+	if err := l.up(t.Context(), l.stack.Steps()); err != nil {
 		t.Fatal(err)
 	}
 	client, err := l.stack.Engine.Access.Client()

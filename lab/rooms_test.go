@@ -17,7 +17,8 @@ const module = "github.com/rollout-monitoring/microservice_rollout_monitoring/la
 var rooms = map[string][]string{
 	"sh":       {},
 	"chart":    {},
-	"kube":     {},
+	"rights":   {},
+	"kube":     {"rights"},
 	"cluster":  {"sh", "chart", "kube"},
 	"stack":    {"sh", "chart", "kube", "cluster"},
 	"count":    {},
@@ -53,6 +54,7 @@ var pure = map[string][]string{
 	"burn":     {"slices", "time"},
 	"flow":     {"bufio", "bytes", "encoding/json", "fmt", "io", "regexp", "slices", "strings"},
 	"image":    {"fmt", "maps", "path", "slices", "strings"},
+	"rights":   {"bufio", "cmp", "encoding/json", "fmt", "io", "maps", "slices", "strings"},
 	"panel":    {"encoding/json", "fmt", "maps", "slices", "strings", "sigs.k8s.io/yaml"},
 }
 

@@ -54,6 +54,8 @@ type cli struct {
 	Up      struct{}   `cmd:"" help:"Bring everything up; what is up stays. With embedded until Ctrl-C."`
 	Demo    demoCmd    `cmd:"" help:"Bring everything up and watch a good and a bad release."`
 	Prove   proveCmd   `cmd:"" help:"Bring everything up and prove each scenario on it."`
+	Upgrade upgradeCmd `cmd:"" help:"Bring the first released version up and upgrade to this one in the middle of a release, while users come."`
+	Rbac    rbacCmd    `cmd:"" help:"Compare what our service accounts may do with what they did, by the API server's audit log."`
 	Bench   benchCmd   `cmd:"" help:"Measure: ratios (the default) or detect."`
 	Deploys deploysCmd `cmd:"" help:"Bring everything up, run the workflow deploy.yml by act for good and bad releases, and prove what came of each."`
 	Crash   crashCmd   `cmd:"" help:"Kill gatekeepers at random moments while rollouts run and a receiver fails, and check that nothing is lost or comes twice."`
@@ -127,6 +129,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if parsed.Command() == "images <built>" {
 		return c.Images.images(ctx, stdout)
 	}
+	if parsed.Command() == "upgrade" && c.Engine == "embedded" {
+		return fmt.Errorf("%w: lab upgrade needs a cluster: --engine kind or existing", errUsage)
+	}
 	if parsed.Command() == "crash" {
 		return c.crash(ctx, stdout, stderr)
 	}
@@ -162,7 +167,7 @@ type lab struct {
 func (l *lab) do(ctx context.Context, command string, stdout io.Writer) error {
 	switch command {
 	case "up":
-		if err := l.up(ctx); err != nil {
+		if err := l.up(ctx, l.stack.Steps()); err != nil {
 			return err
 		}
 		return l.stay(ctx)
@@ -170,6 +175,10 @@ func (l *lab) do(ctx context.Context, command string, stdout io.Writer) error {
 		return l.demo(ctx, stdout)
 	case "prove":
 		return l.prove(ctx, stdout)
+	case "upgrade":
+		return l.upgrade(ctx, stdout)
+	case "rbac":
+		return l.rbac(ctx, stdout)
 	case "bench detect":
 		return l.detect(ctx, stdout)
 	case "deploys":
@@ -222,6 +231,9 @@ func (c *cli) lab(ctx context.Context, command string, progress *stack.Progress,
 		l.scenarios = append(l.scenarios, s)
 	}
 	versions, base, traces := drill.Versions(l.scenarios), "", ""
+	if command == "upgrade" {
+		versions = newTags()
+	}
 	views := c.views(command, engine.Name)
 	switch {
 	case command == "prove":
@@ -313,14 +325,14 @@ func within(root, path string) string {
 	return filepath.Join(root, path)
 }
 
-// up does all steps, and collects logs when one fails on a cluster that answers.
-func (l *lab) up(ctx context.Context) error {
+// up does the steps, and collects logs when one fails on a cluster that answers.
+func (l *lab) up(ctx context.Context, steps []stack.Step) error {
 	if l.embedded != nil {
 		if pid := l.embedded.Joined(); pid != 0 {
 			l.progress.Say(fmt.Sprintf("lab's process %d has the engine: joining it", pid))
 		}
 	}
-	err := stack.Run(ctx, l.progress, l.stack.Steps())
+	err := stack.Run(ctx, l.progress, steps)
 	if err == nil || ctx.Err() != nil {
 		return err
 	}
@@ -363,16 +375,22 @@ func (l *lab) further() string {
 
 // drill brings everything up and returns what runs scenarios on it.
 func (l *lab) drill(ctx context.Context, rate float64) (*drill.Drill, error) {
-	cfg, err := l.ground(ctx)
+	cfg, err := l.ground(ctx, l.stack.Steps())
 	if err != nil {
 		return nil, err
 	}
+	return l.drillOn(ctx, cfg, rate)
+}
+
+// drillOn is what runs the service's releases on what is up.
+func (l *lab) drillOn(ctx context.Context, cfg drill.Config, rate float64) (*drill.Drill, error) {
 	cfg.Namespace, cfg.Host, cfg.Rate = namespace, host, rate
 	source := cluster.Source{Root: l.stack.Root, Commit: cluster.Commit(ctx, l.stack.Root)}
 	cfg.Commit = source.Commit
 	if l.stack.Traces != "" {
 		cfg.Sets, cfg.Traces = append(cfg.Sets, "tracing.endpoint="+l.stack.Traces), l.stack.Traces == stack.ReceiverURL
 	}
+	var err error
 	cfg.Gatekeeper, _, err = source.Build(ctx, cluster.Image{Name: "gatekeeper", Version: version, Folder: "gatekeeper"})
 	if err != nil {
 		return nil, err
@@ -380,15 +398,15 @@ func (l *lab) drill(ctx context.Context, rate float64) (*drill.Drill, error) {
 	return drill.New(cfg), nil
 }
 
-// ground brings everything up and returns what drills on it share. Nobody else's engine is used for them: they begin by
+// ground does the steps and returns what drills on it share. Nobody else's engine is used for them: they begin by
 // emptying a namespace that others may be looking at.
-func (l *lab) ground(ctx context.Context) (drill.Config, error) {
+func (l *lab) ground(ctx context.Context, steps []stack.Step) (drill.Config, error) {
 	if l.embedded != nil {
 		if pid := l.embedded.Joined(); pid != 0 {
 			return drill.Config{}, fmt.Errorf("lab's process %d has the engine; end it with Ctrl-C there or with: lab down --engine embedded; or give another --state and --port", pid)
 		}
 	}
-	if err := l.up(ctx); err != nil {
+	if err := l.up(ctx, steps); err != nil {
 		return drill.Config{}, err
 	}
 	client, err := l.stack.Engine.Access.Client()

@@ -55,6 +55,11 @@ func (a Access) Upgrade(ctx context.Context, r chart.Release) error {
 	return a.helm(r.Args()...).Run(ctx)
 }
 
+// Rollback brings a release back to one of its revisions with the helm command, and does not wait.
+func (a Access) Rollback(ctx context.Context, namespace, name, revision string) error {
+	return a.helm("rollback", name, revision, "--namespace", namespace).Run(ctx)
+}
+
 // Uninstall takes a release away with the helm command.
 func (a Access) Uninstall(ctx context.Context, namespace, name string) error {
 	return a.helm("uninstall", name, "--namespace", namespace, "--ignore-not-found").Run(ctx)

@@ -33,7 +33,7 @@ type Installer interface {
 	Rules(ctx context.Context, accelerated bool) error
 }
 
-// Config is what a Drill works on; all fields but Values and Sets are needed.
+// Config is what a Drill works on; all fields but Values, Sets and Users are needed.
 type Config struct {
 	Kube    *kube.Client
 	Install Installer
@@ -55,6 +55,7 @@ type Config struct {
 	Target string  // URL of the ingress as loadgen sees it
 	Host   string  // the app's, in the ingress
 	Rate   float64 // requests a second
+	Users  string  // load generator that plays them
 
 	Say func(format string, args ...any) // one line to whoever watches
 }

@@ -36,20 +36,29 @@ type pipeline struct {
 
 // startPipeline lets `gatekeeper wait` wait for a release that may not be there yet.
 func (d *Drill) startPipeline(ctx context.Context, deployID string) (*pipeline, error) {
+	server, shut, err := d.door(ctx)
+	if err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	p := &pipeline{cancel: cancel}
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		cancel()
-		return nil, fmt.Errorf("open a way to the gatekeeper: %w", err)
-	}
-	server := &http.Server{Handler: http.HandlerFunc(d.passOn), ReadHeaderTimeout: 10 * time.Second}
-	p.work.Go(func() { _ = server.Serve(listener) }) // it ends by Close
 	p.work.Go(func() {
-		defer server.Close()
-		p.waited, p.err = d.runWait(ctx, "http://"+listener.Addr().String(), deployID)
+		defer shut()
+		p.waited, p.err = d.runWait(ctx, server, deployID)
 	})
 	return p, nil
+}
+
+// door opens a way to the gatekeeper's people's door for programs of this machine, until shut is called.
+func (d *Drill) door(ctx context.Context) (url string, shut func(), err error) {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", nil, fmt.Errorf("open a way to the gatekeeper: %w", err)
+	}
+	server := &http.Server{Handler: http.HandlerFunc(d.passOn), ReadHeaderTimeout: 10 * time.Second}
+	var work sync.WaitGroup
+	work.Go(func() { _ = server.Serve(listener) }) // it ends by Close
+	return "http://" + listener.Addr().String(), func() { _ = server.Close(); work.Wait() }, nil
 }
 
 // passOn hands a request to the gatekeeper's people's door through the API server, as long as its client waits.

@@ -37,16 +37,21 @@ func (d *Drill) install(ctx context.Context, version string) error {
 
 // put installs version in an empty namespace and does not wait for it.
 func (d *Drill) put(ctx context.Context, version string) error {
+	if err := d.empty(ctx); err != nil {
+		return err
+	}
+	return d.upgrade(ctx, Scenario{version: version}, "lab-"+d.run+"-first")
+}
+
+// empty makes an empty namespace for the app, with the token of /chaos.
+func (d *Drill) empty(ctx context.Context) error {
 	if err := d.Install.Empty(ctx, d.Namespace, d.Name); err != nil {
 		return fmt.Errorf("empty namespace %s: %w", d.Namespace, err)
 	}
 	if err := d.Install.Namespace(ctx, d.Namespace); err != nil {
 		return err
 	}
-	if err := d.Kube.SetSecret(ctx, d.Namespace, chaosSecret, "token", d.token); err != nil {
-		return err
-	}
-	return d.upgrade(ctx, Scenario{version: version}, "lab-"+d.run+"-first")
+	return d.Kube.SetSecret(ctx, d.Namespace, chaosSecret, "token", d.token)
 }
 
 // served waits until users get through to the first version.

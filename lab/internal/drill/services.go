@@ -1,6 +1,7 @@
 package drill
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -187,6 +188,9 @@ func (l load) failed() uint64 {
 	return n
 }
 
+// crowd is the load generator that plays the users.
+func (d *Drill) crowd() string { return cmp.Or(d.Users, "loadgen") }
+
 // users is the load of one scenario.
 type users struct {
 	d    *Drill
@@ -217,14 +221,14 @@ type target struct {
 // attack lets loadgen send the targets in turn, rate in requests a second.
 func (d *Drill) attack(ctx context.Context, name string, rate float64, duration time.Duration, targets ...target) (users, error) {
 	request := map[string]any{"name": name, "rate": rate, "duration": duration.String(), "targets": targets}
-	return users{d: d, name: name}, d.call(ctx, http.MethodPost, "loadgen", "http", "/api/v1/attacks", request, nil, http.StatusCreated)
+	return users{d: d, name: name}, d.call(ctx, http.MethodPost, d.crowd(), "http", "/api/v1/attacks", request, nil, http.StatusCreated)
 }
 
 // stop ends the load, also when ctx has ended, and returns the final counts. It may be called again.
 func (u users) stop(ctx context.Context) (load, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 45*time.Second)
 	defer cancel()
-	if err := u.d.call(ctx, http.MethodDelete, "loadgen", "http", u.path(), nil, nil, http.StatusOK); err != nil {
+	if err := u.d.call(ctx, http.MethodDelete, u.d.crowd(), "http", u.path(), nil, nil, http.StatusOK); err != nil {
 		return load{}, fmt.Errorf("stop users: %w", err)
 	}
 	return u.final(ctx)
@@ -250,7 +254,7 @@ func (u users) final(ctx context.Context) (load, error) {
 // now are the counts so far.
 func (u users) now(ctx context.Context) (load, error) {
 	var l load
-	err := u.d.call(ctx, http.MethodGet, "loadgen", "http", u.path(), nil, &l, http.StatusOK)
+	err := u.d.call(ctx, http.MethodGet, u.d.crowd(), "http", u.path(), nil, &l, http.StatusOK)
 	return l, err
 }
 
@@ -259,7 +263,7 @@ func (u users) now(ctx context.Context) (load, error) {
 func (u users) lost(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, oneCall)
 	defer cancel()
-	_, status, err := u.d.Kube.Service(ctx, http.MethodGet, u.d.System, "loadgen", "http", u.path(), nil)
+	_, status, err := u.d.Kube.Service(ctx, http.MethodGet, u.d.System, u.d.crowd(), "http", u.path(), nil)
 	if err != nil || status != http.StatusNotFound {
 		return nil
 	}

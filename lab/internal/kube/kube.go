@@ -136,6 +136,7 @@ type Pod struct {
 	DeployID    string
 	Revision    string // pod-template-hash
 	ImageID     string // what the node runs, by its digest where it was pulled
+	Restarts    int32
 	Ready       bool
 	Terminating bool
 }
@@ -158,6 +159,7 @@ func (c *Client) Pods(ctx context.Context, namespace, deployment string) ([]Pod,
 			DeployID:    p.Annotations[deployID],
 			Revision:    p.Labels[appsv1.DefaultDeploymentUniqueLabelKey],
 			ImageID:     status.ImageID,
+			Restarts:    status.RestartCount,
 			Ready:       status.Ready,
 			Terminating: p.DeletionTimestamp != nil,
 		})

@@ -142,7 +142,7 @@ func TestPods(t *testing.T) {
 		pod("a", "Running", "", 0), pod("b", "Running", `,"deletionTimestamp":"2026-01-02T03:04:05Z"`, 1), pod("c", "Pending", "", 0), pod("d", "Succeeded", "", 0),
 	}, ",") + `]}`})
 	got, err := client.Pods(t.Context(), "demo", "podinfo")
-	want := []Pod{{"a", "u-a/0", "d1", "h1", "app@sha256:aa", true, false}, {"b", "u-b/1", "d1", "h1", "app@sha256:aa", true, true}}
+	want := []Pod{{"a", "u-a/0", "d1", "h1", "app@sha256:aa", 0, true, false}, {"b", "u-b/1", "d1", "h1", "app@sha256:aa", 1, true, true}}
 	if err != nil || !slices.Equal(got, want) {
 		t.Errorf("got %+v, %v; want %+v: only running pods, also those that are shutting down", got, err, want)
 	}

@@ -105,6 +105,12 @@ func (s *Stack) helmStep(name string, what func(context.Context) (release, error
 	}
 }
 
+// Loadgen is the load generator's chart as it is installed, for one more of them; it is known after the images step.
+func (s *Stack) Loadgen(ctx context.Context) (chart.Release, error) {
+	r, err := s.loadgen(ctx)
+	return r.Release, err
+}
+
 // Upgrade installs a chart or upgrades it, and does not wait for what it brings.
 func (s *Stack) Upgrade(ctx context.Context, r chart.Release) error { return s.Engine.Upgrade(ctx, r) }
 

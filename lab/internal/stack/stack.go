@@ -64,7 +64,15 @@ func New(cfg Config) *Stack { return &Stack{Config: cfg, images: map[string]stri
 func (s *Stack) Check() error { return sh.Need(cluster.Advice(), s.Engine.Needs...) }
 
 // Steps are all steps in their order.
-func (s *Stack) Steps() []Step {
+func (s *Stack) Steps() []Step { return append(s.Ground(), s.Charts()...) }
+
+// Charts are the steps of our own charts beside the app's, in the order in which they are upgraded.
+func (s *Stack) Charts() []Step {
+	return []Step{s.helmStep("gatekeeper", s.gatekeeper), s.helmStep("loadgen", s.loadgen)}
+}
+
+// Ground are the steps of all that our charts stand on.
+func (s *Stack) Ground() []Step {
 	var steps []Step
 	for _, task := range s.Engine.Before {
 		steps = append(steps, Step(task))
@@ -88,8 +96,6 @@ func (s *Stack) Steps() []Step {
 		steps,
 		s.helmStep("flagger", s.flagger),
 		s.applyStep(s.metricTemplate()),
-		s.helmStep("gatekeeper", s.gatekeeper),
-		s.helmStep("loadgen", s.loadgen),
 		s.applyStep(s.receiver()),
 	)
 }
