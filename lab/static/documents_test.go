@@ -173,3 +173,29 @@ func TestTheIndexHasEveryDocument(t *testing.T) {
 		}
 	}
 }
+
+// What docs/security.md names as proof of something is a test that there is.
+func TestTheProofsOfTheThreatModelExist(t *testing.T) {
+	there := map[string]bool{}
+	err := filepath.WalkDir(root, func(file string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() || !strings.HasSuffix(file, "_test.go") {
+			return err
+		}
+		for _, name := range regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)\w+)\(`).FindAllStringSubmatch(read(t, file), -1) {
+			there[name[1]] = true
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := regexp.MustCompile("`((?:Test|Fuzz)\\w+)`").FindAllStringSubmatch(read(t, filepath.Join(root, "docs", "security.md")), -1)
+	if len(named) < 30 {
+		t.Fatalf("only %d proofs were found", len(named))
+	}
+	for _, name := range named {
+		if !there[name[1]] {
+			t.Errorf("docs/security.md names %s, which there is not", name[1])
+		}
+	}
+}

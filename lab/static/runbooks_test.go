@@ -74,8 +74,8 @@ func TestTheRunbooksCommandsParse(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	_, sections, _ := strings.Cut(runbooks(t), "\n## When an alert fires\n")
-	commands := regexp.MustCompile("(?m)(?:^|`|/)gatekeeper ([a-z][^`#\n]*)").FindAllStringSubmatch(sections, -1)
+	sections, _, _ := strings.Cut(runbooks(t), "\n## Install\n") // what is read at night
+	commands := regexp.MustCompile("(?m)(?:^|`|/)gatekeeper ([a-z][^`#|\n]*)").FindAllStringSubmatch(sections, -1)
 	if len(commands) < 10 {
 		t.Fatalf("only %d commands were found", len(commands))
 	}
