@@ -118,6 +118,19 @@ func (f flow) given() map[string]input {
 	return all
 }
 
+// readFlow reads a workflow or an action of the repository.
+func readFlow(t *testing.T, file string) (f flow) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(root, file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := yaml.Unmarshal(text, &f); err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
 // review is one look at them. It collects what leads nowhere.
 type review struct {
 	sources

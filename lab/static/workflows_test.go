@@ -109,11 +109,7 @@ func TestFaultsToRehearseAreReleases(t *testing.T) {
 	}
 	all := readSources(t)
 	for file, want := range map[string][]string{".github/workflows/deploy.yml": append([]string{"none"}, faults...), ".github/workflows/drill.yml": faults} {
-		var f flow
-		if err := yaml.Unmarshal([]byte(all[file]), &f); err != nil {
-			t.Fatal(err)
-		}
-		if got := sorted(f.On.Dispatch.Inputs["fault"].Options); !slices.Equal(got, sorted(want)) {
+		if got := sorted(readFlow(t, file).On.Dispatch.Inputs["fault"].Options); !slices.Equal(got, sorted(want)) {
 			t.Errorf("%s offers %v, want %v", file, got, want)
 		}
 	}

@@ -1,0 +1,278 @@
+package static
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+const gated = ".github/actions/gated-rollout"
+
+// sheet makes a file below dir.
+func sheet(t *testing.T, dir, name, text string, mode os.FileMode) {
+	t.Helper()
+	file := filepath.Join(dir, name)
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, []byte(text), mode); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// borrow copies a file of the repository to the same place below dir.
+func borrow(t *testing.T, dir string, names ...string) {
+	t.Helper()
+	for _, name := range names {
+		text, err := os.ReadFile(filepath.Join(root, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		sheet(t, dir, name, string(text), 0o755)
+	}
+}
+
+// bash runs a command line in dir with no environment but PATH and env; programs in dir/bin come first.
+func bash(t *testing.T, dir, line string, env ...string) (string, error) {
+	t.Helper()
+	command := exec.CommandContext(t.Context(), "bash", "-c", line)
+	command.Dir = dir
+	command.Env = append([]string{"PATH=" + filepath.Join(dir, "bin") + ":" + os.Getenv("PATH"), "HOME=" + dir}, env...)
+	out, err := command.CombinedOutput()
+	return string(out), err
+}
+
+// GitHub interrupts a cancelled step's first process and no other (actions/runner). The release is only sent back if that
+// process is the gatekeeper, through the shell of the step and the script of the action.
+func TestACancelledStepSendsTheReleaseBack(t *testing.T) {
+	dir := t.TempDir()
+	binary := build(t, "gatekeeper")
+	asked, aborted := make(chan bool, 100), make(chan string, 1)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.Method == http.MethodPost:
+			aborted <- r.URL.Path
+		case r.FormValue("seen") != "":
+			asked <- true
+			<-r.Context().Done()
+			return
+		}
+		fmt.Fprint(w, `{"state":"under-way","mark":"1","text":"on its way","canary":{"namespace":"demo","name":"shop"},"rollout":{"id":"r1","weight":10}}`)
+	}))
+	defer server.Close()
+	folder, err := filepath.Abs(filepath.Join(root, gated))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sheet(t, dir, "step.sh", readSteps(t)["wait"].Run, 0o600)
+	outputs := filepath.Join(dir, "outputs")
+	step := exec.CommandContext(t.Context(), "bash", "--noprofile", "--norc", "-e", "-o", "pipefail", filepath.Join(dir, "step.sh"))
+	step.Env = []string{
+		"PATH=" + filepath.Dir(binary) + ":" + os.Getenv("PATH"), "GITHUB_ACTION_PATH=" + folder, "GITHUB_ACTIONS=true", "GITHUB_OUTPUT=" + outputs,
+		"GATEKEEPER_SERVER=" + server.URL, "DEPLOY_ID=v2", "CANARY=demo/shop", "TIMEOUT=1m", "EXPECT=promoted",
+	}
+	step.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	var said bytes.Buffer
+	step.Stdout, step.Stderr = &said, &said
+	if err := step.Start(); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-asked:
+	case <-t.Context().Done():
+	}
+	if err := step.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	_ = step.Wait() // its exit code is looked at
+	text, _ := os.ReadFile(outputs)
+	select {
+	case where := <-aborted:
+		if where != "/api/v1/rollouts/r1/abort" || step.ProcessState.ExitCode() != 130 || !strings.Contains(string(text), "\ninterrupted\n") {
+			t.Errorf("posted to %s, exit %d, outputs %s, said\n%s", where, step.ProcessState.ExitCode(), text, said.String())
+		}
+	default:
+		t.Errorf("nothing was sent back; exit %d, said\n%s", step.ProcessState.ExitCode(), said.String())
+	}
+}
+
+// readSteps are the steps of the action, by their ids.
+func readSteps(t *testing.T) map[string]step {
+	t.Helper()
+	steps := map[string]step{}
+	for _, one := range readFlow(t, gated+"/action.yml").Runs.Steps {
+		steps[one.ID] = one
+	}
+	return steps
+}
+
+// What is installed is what the checksums of the release and GitHub's attestation say, or nothing.
+func TestTheActionInstallsNothingThatIsNotVerified(t *testing.T) {
+	if runtime.GOARCH != "amd64" || runtime.GOOS != "linux" {
+		t.Skip("the archives of this test are for linux_amd64")
+	}
+	const archive = "gatekeeper_1.2.3_linux_amd64.tar.gz"
+	packed := packed(t, "gatekeeper", "#!/bin/sh\necho gatekeeper 1.2.3\n")
+	sum := sha256.Sum256(packed)
+	good := hex.EncodeToString(sum[:]) + "  " + archive + "\n"
+	for name, c := range map[string]struct {
+		sums, attestation, given string
+		ok                       bool
+		says                     string
+	}{
+		"a release":                         {good, "exit 0", "", true, "gatekeeper 1.2.3"},
+		"other bytes than the checksum's":   {strings.Repeat("0", 64) + "  " + archive + "\n", "exit 0", "", false, "FAILED"},
+		"no checksum of it":                 {"\n", "exit 0", "", false, ""},
+		"not attested":                      {good, "echo no attestation; exit 1", "", false, "no attestation"},
+		"a binary that the workflow brings": {"", "exit 1", "bin/own", true, "own"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			borrow(t, dir, gated+"/install")
+			sheet(t, dir, "VERSION", "1.2.3\n", 0o644)
+			sheet(t, dir, "release/"+archive, string(packed), 0o644)
+			sheet(t, dir, "release/checksums.txt", c.sums, 0o644)
+			sheet(t, dir, "bin/helm", "#!/bin/sh\n", 0o755)
+			sheet(t, dir, "bin/own", "#!/bin/sh\necho own\n", 0o755)
+			sheet(t, dir, "bin/gh", "#!/bin/sh\ncase \"$1 $2 $3\" in\n\"release download v1.2.3\") cp "+dir+"/release/* . ;;\n\"attestation verify "+archive+"\") "+c.attestation+" ;;\n*) echo \"gh $*\"; exit 2 ;;\nesac\n", 0o755)
+			out, err := bash(t, dir, gated+"/install", "RUNNER_TEMP="+dir+"/temp", "GITHUB_PATH="+dir+"/path", "GITHUB_ACTION_PATH="+dir+"/"+gated, "GATEKEEPER="+c.given, "REPOSITORY=")
+			path, _ := os.ReadFile(filepath.Join(dir, "path"))
+			if (err == nil) != c.ok || (len(path) > 0) != c.ok || !strings.Contains(out, c.says) {
+				t.Errorf("%v, on the PATH %q, said\n%s", err, path, out)
+			}
+		})
+	}
+}
+
+// packed is an archive with one program in it.
+func packed(t *testing.T, name, text string) []byte {
+	t.Helper()
+	var file bytes.Buffer
+	zipper := gzip.NewWriter(&file)
+	writer := tar.NewWriter(zipper)
+	err := writer.WriteHeader(&tar.Header{Name: name, Mode: 0o755, Size: int64(len(text))})
+	if err == nil {
+		_, err = writer.Write([]byte(text))
+	}
+	for _, end := range []func() error{writer.Close, zipper.Close} {
+		if err == nil {
+			err = end()
+		}
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return file.Bytes()
+}
+
+// Each line is one argument, whatever is in it: what a person typed as a note sets no other value.
+func TestTheActionHandsValuesOverAsTheyAre(t *testing.T) {
+	dir := t.TempDir()
+	borrow(t, dir, gated+"/upgrade")
+	sheet(t, dir, "bin/helm", "#!/bin/sh\nprintf '%s\\n' \"$@\"\n", 0o755)
+	out, err := bash(t, dir, gated+"/upgrade", "CHART=helm/shop", "RELEASE=shop", "NAMESPACE=demo", "VALUES=a b.yaml\n\nc.yaml\n", "SET=note=now, image.tag=evil {x} $(y)\n\nimage.tag=1.10\n", "DEPLOY_ID=d-1", "DEPLOY_ID_VALUE=shop.deployId")
+	want := strings.Join([]string{
+		"upgrade", "--install", "shop", "helm/shop", "--namespace", "demo", "--values", "a b.yaml", "--values", "c.yaml",
+		"--set-literal", "note=now, image.tag=evil {x} $(y)", "--set-literal", "image.tag=1.10", "--set-literal", "shop.deployId=d-1", "",
+	}, "\n")
+	if err != nil || out != want {
+		t.Errorf("%v, helm got\n%s want\n%s", err, out, want)
+	}
+}
+
+func TestTheActionRefusesAnotherExpectation(t *testing.T) {
+	dir := t.TempDir()
+	borrow(t, dir, gated+"/wait")
+	if out, err := bash(t, dir, gated+"/wait", "EXPECT=maybe"); err == nil || !strings.Contains(out, `"maybe": it must be promoted or rolled-back`) {
+		t.Errorf("%v, said %s", err, out)
+	}
+}
+
+// The trace is that of the run in the OpenTelemetry collector's githubreceiver (newTraceID, newParentSpanID): SHA-256 of run and
+// attempt with a letter.
+func TestWhatTheChartIsToldOfARelease(t *testing.T) {
+	dir := t.TempDir()
+	borrow(t, dir, "hack/release-values")
+	if out, err := bash(t, dir, "git init -q . && git -c user.name=a -c user.email=a@example commit -q --allow-empty -m x --date 2026-01-02T03:04:05Z", "GIT_COMMITTER_DATE=2026-01-02T03:04:05Z"); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	hash := func(text string) string { sum := sha256.Sum256([]byte(text)); return hex.EncodeToString(sum[:]) }
+	for name, c := range map[string]struct {
+		env  []string
+		want string
+	}{
+		"nothing is known":     {nil, ""},
+		"a run of GitHub":      {[]string{"GITHUB_RUN_ID=42", "GITHUB_RUN_ATTEMPT=3"}, "traceparent=00-" + hash("423t")[:32] + "-" + hash("423s")[16:32] + "-01\n"},
+		"a trace of Jenkins":   {[]string{"TRACEPARENT=00-a-b-01"}, "traceparent=00-a-b-01\n"},
+		"a note":               {[]string{"NOTE=Ann, because\nimage.tag=evil\r\n"}, "note=Ann, because image.tag=evil\n"},
+		"a note that is long":  {[]string{"NOTE=" + strings.Repeat("x", 400)}, "note=" + strings.Repeat("x", 300) + "\n"},
+		"a note of blank text": {[]string{"NOTE=\n"}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			out, err := bash(t, dir, "hack/release-values", c.env...)
+			commit, rest, _ := strings.Cut(out, "\n")
+			when, rest, _ := strings.Cut(rest, "\n")
+			if err != nil || len(commit) != len("commit=")+40 || !strings.HasPrefix(when, "commitTime=2026-01-02T03:04:05") || rest != c.want {
+				t.Errorf("%v, said\n%s want\n%s", err, out, c.want)
+			}
+		})
+	}
+}
+
+func TestTheVersionIsWrittenEverywhere(t *testing.T) {
+	dir := t.TempDir()
+	borrow(t, dir, "hack/version", "helm/podinfo-like/Chart.yaml", "helm/rollout-canary/Chart.yaml")
+	sheet(t, dir, "VERSION", "0.2.0\n", 0o644)
+	sheet(t, dir, "CHANGELOG.md", "# Changes\n\n## 0.2.0\n\n- second\n\n## 0.1.0 (commit abc)\n\n- first\n", 0o644)
+	for _, c := range []struct {
+		line string
+		ok   bool
+		says string
+	}{
+		{"hack/version notes", true, "- second\n\n"},
+		{"hack/version check v0.2.0", true, ""},
+		{"hack/version check v0.3.0", false, `the tag is "v0.3.0", but VERSION says 0.2.0`},
+		{"hack/version set three", false, `"three" is no version`},
+		{"hack/version set 0.3.0", true, ""},
+		{"hack/version set 0.3.0", true, ""}, // once more changes nothing
+		{"cat VERSION", true, "0.3.0\n"},
+		{"head -5 CHANGELOG.md", true, "# Changes\n\n## 0.3.0\n\n## 0.2.0\n"},
+		{"grep -hE '^(version|appVersion):|file:' helm/*/Chart.yaml | grep -vc 0.3.0", false, "0\n"},
+		{"hack/version check v0.3.0", false, `no section "## 0.3.0", or an empty one`},
+		{"hack/version pick", true, "0.3.0\n"},
+		{"hack/version pick 7.0-rc1", true, "7.0-rc1\n"},
+		{"hack/version pick '$(shell id)'", false, "can not be the tag of an image"},
+	} {
+		out, err := bash(t, dir, c.line)
+		if (err == nil) != c.ok || c.ok && out != c.says || !strings.Contains(out, c.says) {
+			t.Errorf("%s: %v, said %q, want %q", c.line, err, out, c.says)
+		}
+	}
+}
+
+func TestTheReportOfADrillSaysWhetherItCameBack(t *testing.T) {
+	dir := t.TempDir()
+	borrow(t, dir, "hack/drill-report")
+	for want, env := range map[string][]string{
+		"came back after 29 s of traffic": {"RESULT=rolled-back", "EXPOSED=29"},
+		"did NOT come back: promoted":     {"RESULT=promoted", "EXPOSED=200"},
+		"it was not even judged":          {"RESULT=", "EXPOSED="},
+	} {
+		out, err := bash(t, dir, "hack/drill-report", append(env, "FAULT=errors", "REASON=5 of 20 failed", "URL=https://gatekeeper.example/r")...)
+		if err != nil || !strings.Contains(out, want) || !strings.Contains(out, "    5 of 20 failed\n\n[its entry](https://gatekeeper.example/r)\n") {
+			t.Errorf("%v, said\n%s want %q", err, out, want)
+		}
+	}
+}
