@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"reflect"
 	"regexp"
@@ -451,4 +452,31 @@ func pods(t *testing.T, r chart.Release) []corev1.PodTemplateSpec {
 		t.Fatalf("%s has %d pods, want a Deployment's and a test's", r.Chart, len(list))
 	}
 	return list
+}
+
+// The README of each chart is made of its values.yaml by helm-docs, and has a word on every value.
+func TestChartsAreDocumented(t *testing.T) {
+	folder := t.TempDir()
+	if err := os.CopyFS(folder, os.DirFS(filepath.Join(root, "helm"))); err != nil {
+		t.Fatal(err)
+	}
+	docs := exec.CommandContext(t.Context(), "go", "run", "github.com/norwoodj/helm-docs/cmd/helm-docs@v1.14.2",
+		"--chart-search-root", folder, "--template-files", "./README.md.gotmpl", "--sort-values-order", "file", "--log-level", "warning")
+	docs.Env = append(os.Environ(), "GOWORK=off")
+	if out, err := docs.CombinedOutput(); err != nil || len(out) > 0 && !bytes.Contains(out, []byte("go: downloading")) {
+		t.Fatalf("%v: %v\n%s", docs.Args, err, out)
+	}
+	for _, file := range glob(t, "helm", "*", "Chart.yaml") {
+		name := filepath.Base(filepath.Dir(file))
+		text, err := os.ReadFile(filepath.Join(folder, name, "README.md"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		golden(t, filepath.Join(root, "helm", name, "README.md"), text)
+		for line := range strings.Lines(string(text)) {
+			if strings.HasPrefix(line, "| `") && strings.HasSuffix(line, "|  |\n") {
+				t.Errorf("helm/%s/values.yaml says nothing of this value: %s", name, line)
+			}
+		}
+	}
 }
