@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -69,7 +70,7 @@ const MinSecret = 16
 
 // ParseTokens reads a file of tokens: a line for each, "role name token", with spaces between; empty lines and lines that
 // begin with # say nothing. Roles are viewer, operator, ci, alerts and flagger. One name may have several tokens, so that they can be
-// replaced one after the other. Errors name the line and never the token.
+// replaced one after the other; a token has one role. Errors name the line and never the token.
 func ParseTokens(text []byte) ([]Token, error) {
 	var tokens []Token
 	number := 0
@@ -90,6 +91,9 @@ func ParseTokens(text []byte) ([]Token, error) {
 		}
 		if len(t.Secret) < MinSecret {
 			return nil, fmt.Errorf("line %d: the token of %s is shorter than %d characters and could be guessed: use for example openssl rand -hex 32", number, t.Name, MinSecret)
+		}
+		if i := slices.IndexFunc(tokens, func(other Token) bool { return other.Secret == t.Secret && other.Role != t.Role }); i >= 0 {
+			return nil, fmt.Errorf("line %d: the token of %s is also that of %s, with another role: give each its own", number, t.Name, tokens[i].Name)
 		}
 		tokens = append(tokens, t)
 	}

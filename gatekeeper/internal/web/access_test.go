@@ -84,6 +84,8 @@ func TestParseTokens(t *testing.T) {
 		"four words":        {"operator ann the third " + long, "line 1: want three words, role, name and token, there are 5"},
 		"an unknown role":   {"\nroot ann " + long, `line 2: there is no role "root"`},
 		"no way in":         {"none ann " + long, `line 1: there is no role "none"`},
+		"two roles":         {"operator ann " + long + "\nflagger flagger " + long, "line 2: the token of flagger is also that of ann"},
+		"one role twice":    {"ci build " + long + "\nci test " + long, ""},
 		"a short token":     {"operator ann s3cret", "line 1: the token of ann is shorter than 16"},
 	} {
 		t.Run(name, func(t *testing.T) {
