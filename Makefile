@@ -95,4 +95,4 @@ flows: toolchain ## check workflows, actions and all shell scripts (needs shellc
 archives: toolchain ## build gatekeeper, loadgen and monitoring for Linux and macOS into build/archives, with checksums
 	hack/archives
 package: ## pack the charts into build/charts, with the version in VERSION (needs helm)
-	rm -rf build/charts; for chart in helm/*/; do helm package "$$chart" --destination build/charts; done
+	rm -rf build/charts; for chart in helm/*/Chart.yaml; do helm package "$${chart%/*}" --destination build/charts || exit 1; done
