@@ -295,3 +295,39 @@ func writeSchemas(t *testing.T, name string, all schemas) {
 	out.WriteString("\n}\n}\n")
 	golden(t, filepath.Join("testdata", "schemas", name+".json"), []byte(out.String()))
 }
+
+// The example's base is what the chart renders now; what the overlay changes arrives, and Kubernetes takes the result.
+func TestTheKustomizeExampleIsBuilt(t *testing.T) {
+	folder := t.TempDir()
+	if err := os.CopyFS(folder, os.DirFS(filepath.Join(root, "examples", "kustomize"))); err != nil {
+		t.Fatal(err)
+	}
+	rendered, err := chart.Render(chart.Release{Name: "podinfo", Chart: filepath.Join(root, "helm", "podinfo-like")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(folder, "base", "podinfo.yaml"), rendered.Objects, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	text, err := kustomized(t, filepath.Join(folder, "production")).AsYaml()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, wrong := range conforms(t, clusters[len(clusters)-1])("production", text) {
+		t.Error(wrong)
+	}
+	kinds := map[string]map[string]any{}
+	for _, object := range documents(t, text) {
+		kinds[dig[string](t, object, "kind")] = object
+		if got := dig[string](t, object, "metadata", "namespace"); got != "shop" {
+			t.Errorf("%s is in namespace %s", object["kind"], got)
+		}
+	}
+	image := dig[string](t, kinds["Deployment"], "spec", "template", "spec", "containers", 0, "image")
+	id := dig[string](t, kinds["Deployment"], "spec", "template", "metadata", "annotations", "rollout.monitoring/deploy-id")
+	host := dig[string](t, kinds["Ingress"], "spec", "rules", 0, "host")
+	interval := dig[string](t, kinds["Canary"], "spec", "analysis", "interval")
+	if !strings.HasPrefix(image, "registry.example.com/shop/app@sha256:") || id == "" || host != "podinfo.example.com" || interval != "1m" {
+		t.Errorf("image %s, deploy id %q, host %s, interval %s", image, id, host, interval)
+	}
+}
