@@ -38,6 +38,8 @@ type cli struct {
 	Kubeconfig  string `env:"LAB_KUBECONFIG" help:"For existing: kubeconfig file, else kubectl's own default."`
 	KubeContext string `name:"context" env:"LAB_CONTEXT" help:"For existing: context in the kubeconfig."`
 
+	Provider string `env:"LAB_PROVIDER" enum:"nginx,gatewayapi:v1" default:"nginx" help:"What splits the traffic: nginx (ingress-nginx) or gatewayapi:v1 (Traefik; not with embedded)."`
+
 	Registry     string `env:"LAB_REGISTRY" default:"ghcr.io/rollout-monitoring" help:"Prefix of our images' names."`
 	Tag          string `env:"LAB_TAG" help:"For existing without --image-command: tag of our images but the app's in the registry."`
 	ImageCommand string `env:"LAB_IMAGE_COMMAND" help:"For existing: shell command that makes and loads one image from $$BINARY at $$ENTRYPOINT with name $$IMAGE; may use the file $$TAR."`
@@ -223,7 +225,14 @@ func (c *cli) lab(ctx context.Context, command string, progress *stack.Progress,
 	if err != nil {
 		return nil, err
 	}
+	if l.gateway() && l.embedded != nil {
+		return nil, fmt.Errorf("%w: the embedded engine has NGINX alone; give another --engine for --provider %s", errUsage, l.Provider)
+	}
 	for _, s := range scenarios {
+		if s.Ingress && l.gateway() {
+			progress.Say(fmt.Sprintf("SKIPPED scenario %d (%s): it is about what ingress-nginx counts", s.Number, s.Name))
+			continue
+		}
 		if s.Addresses && l.embedded != nil {
 			progress.Say(fmt.Sprintf("SKIPPED scenario %d (%s): on the embedded engine pods have no addresses of their own", s.Number, s.Name))
 			continue
@@ -248,13 +257,16 @@ func (c *cli) lab(ctx context.Context, command string, progress *stack.Progress,
 		versions, base = []string{detectVersion}, filepath.Join(root, "lab", "values", "detect.yaml")
 	}
 	l.stack = stack.New(stack.Config{
-		Root: root, Engine: engine, Version: version, AppVersions: versions, GatekeeperBase: base,
+		Root: root, Engine: engine, Provider: l.Provider, Version: version, AppVersions: versions, GatekeeperBase: base,
 		FlaggerChart: c.FlaggerChart, IngressChart: c.IngressNginxChart,
 		FlaggerValues: c.FlaggerValues, IngressValues: c.IngressNginxValues,
 		GatekeeperValues: c.GatekeeperValues, GatekeeperVolume: c.GatekeeperVolume, Views: views, Traces: traces,
 	})
 	return l, nil
 }
+
+// gateway reports whether the Gateway API splits the traffic.
+func (c *cli) gateway() bool { return c.Provider == stack.GatewayAPI }
 
 // views reports whether a person is to have Grafana and Jaeger.
 func (c *cli) views(command, engine string) bool {
@@ -417,13 +429,18 @@ func (l *lab) ground(ctx context.Context, steps []stack.Step) (drill.Config, err
 	if err != nil {
 		return drill.Config{}, err
 	}
+	folder := filepath.Join(l.stack.Root, "lab", "values")
+	values := []string{filepath.Join(folder, "podinfo.yaml")}
+	if l.gateway() {
+		values = append(values, filepath.Join(folder, "podinfo-gateway.yaml"))
+	}
 	return drill.Config{
 		Kube: client, Install: l.stack, Name: release, System: stack.SystemNamespace,
 		Monitoring: stack.MonitoringNamespace, Operator: operator,
 		Chart:      filepath.Join(l.stack.Root, "helm", "podinfo-like"),
-		Values:     []string{filepath.Join(l.stack.Root, "lab", "values", "podinfo.yaml")},
+		Values:     values,
 		Repository: l.stack.AppRepository(),
-		Target:     "http://ingress-nginx-controller." + stack.IngressNamespace,
+		Target:     l.stack.EntryURL(),
 		Say:        func(format string, args ...any) { fmt.Fprintf(l.progress.Out, format+"\n", args...) },
 	}, nil
 }

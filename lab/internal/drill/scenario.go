@@ -26,6 +26,8 @@ type Scenario struct {
 	Name   string
 	// Addresses says that pods must reach each other at addresses of their own.
 	Addresses bool
+	// Ingress says that it is about what ingress-nginx counts.
+	Ingress bool
 
 	base    string // version to start from where none serves
 	version string // to release
@@ -96,7 +98,7 @@ func Scenarios() []Scenario {
 			base: "2.0.0", instead: restarts,
 		},
 		{
-			Number: 8, Name: "Prometheus is down while a good version is judged",
+			Number: 8, Name: "Prometheus is down while a good version is judged", Ingress: true,
 			base: "2.0.0", version: "8.0.0", result: promoted, act: blind,
 			// Flagger's own check asks Prometheus too, and ten failures of it would bring the release back.
 			values: []string{"canary.backstop.enabled=false"},

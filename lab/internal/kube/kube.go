@@ -79,12 +79,13 @@ func (c *Client) Phase(ctx context.Context, namespace, name string) (string, err
 	return phase, nil
 }
 
-// Weight is the share of traffic, in percent, that ingress-nginx is told to give to the canary: what Flagger wrote on
-// the Ingress <name>-canary, because status.canaryWeight is 0 during some phases with traffic.
+// Weight is the share of traffic, in percent, that the ingress or the Gateway is told to give to the canary: what Flagger
+// wrote on the Ingress <name>-canary, or where there is none in the HTTPRoute <name>, because status.canaryWeight is 0
+// during some phases with traffic.
 func (c *Client) Weight(ctx context.Context, namespace, name string) (int, error) {
 	ingress, err := c.core.NetworkingV1().Ingresses(namespace).Get(ctx, name+"-canary", metav1.GetOptions{})
 	if errors.IsNotFound(err) {
-		return 0, nil
+		return c.routeWeight(ctx, namespace, name)
 	}
 	if err != nil {
 		return 0, fmt.Errorf("read ingress %s/%s-canary: %w", namespace, name, err)
@@ -99,6 +100,33 @@ func (c *Client) Weight(ctx context.Context, namespace, name string) (int, error
 		return 0, fmt.Errorf("read weight of ingress %s/%s-canary: %w", namespace, name, err)
 	}
 	return weight, nil
+}
+
+// routeWeight is the canary's in an HTTPRoute that Flagger made; it stands in the last rule.
+func (c *Client) routeWeight(ctx context.Context, namespace, name string) (int, error) {
+	route, err := c.dynamic.Resource(routes()).Namespace(namespace).Get(ctx, name, metav1.GetOptions{})
+	if errors.IsNotFound(err) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("read HTTPRoute %s/%s: %w", namespace, name, err)
+	}
+	rules, _, err := unstructured.NestedSlice(route.Object, "spec", "rules")
+	if err != nil || len(rules) == 0 {
+		return 0, fmt.Errorf("read rules of HTTPRoute %s/%s: there are %d, %w", namespace, name, len(rules), err)
+	}
+	last, _ := rules[len(rules)-1].(map[string]any)
+	backends, _, _ := unstructured.NestedSlice(last, "backendRefs")
+	for _, b := range backends {
+		if backend, _ := b.(map[string]any); backend["name"] == name+"-canary" {
+			weight, found, err := unstructured.NestedInt64(backend, "weight")
+			if err != nil || !found {
+				return 0, fmt.Errorf("read weight in HTTPRoute %s/%s: found %t, %w", namespace, name, found, err)
+			}
+			return int(weight), nil
+		}
+	}
+	return 0, nil
 }
 
 // Release is what a Deployment runs.

@@ -217,20 +217,44 @@ func canaries() schema.GroupVersionResource {
 	return schema.GroupVersionResource{Group: "flagger.app", Version: "v1beta1", Resource: "canaries"}
 }
 
+func routes() schema.GroupVersionResource {
+	return schema.GroupVersionResource{Group: "gateway.networking.k8s.io", Version: "v1", Resource: "httproutes"}
+}
+
 func definitions() schema.GroupVersionResource {
 	return schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}
 }
 
-// KnowsCanaries reports whether Flagger's custom resources are defined.
-func (c *Client) KnowsCanaries(ctx context.Context) (bool, error) {
-	_, err := c.dynamic.Resource(definitions()).Get(ctx, "canaries.flagger.app", metav1.GetOptions{})
+// Defined reports whether there is a custom resource definition of that name, such as canaries.flagger.app.
+func (c *Client) Defined(ctx context.Context, name string) (bool, error) {
+	_, err := c.dynamic.Resource(definitions()).Get(ctx, name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		return false, nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("read Flagger's definitions: %w", err)
+		return false, fmt.Errorf("read definition %s: %w", name, err)
 	}
 	return true, nil
+}
+
+// Define applies custom resource definitions and waits until objects of their kinds can be made, at most for patience.
+func (c *Client) Define(ctx context.Context, definitions []*Object, patience time.Duration) error {
+	if err := c.Apply(ctx, "", definitions); err != nil {
+		return err
+	}
+	for _, d := range definitions {
+		group, _, _ := unstructured.NestedString(d.Object, "spec", "group")
+		kind, _, _ := unstructured.NestedString(d.Object, "spec", "names", "kind")
+		err := c.until(ctx, patience, func(context.Context) (bool, error) {
+			c.mapper.Reset()
+			_, err := c.mapper.RESTMapping(schema.GroupKind{Group: group, Kind: kind})
+			return err == nil, err
+		})
+		if err != nil {
+			return fmt.Errorf("wait %s until %s is served: %w", patience, d.GetName(), err)
+		}
+	}
+	return nil
 }
 
 // LabelDefinition sets one label of a custom resource definition.

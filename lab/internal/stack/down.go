@@ -28,21 +28,12 @@ func (s *Stack) Down(demo, name string) []Step {
 		{Name: demo, Run: func(ctx context.Context) error { return s.Empty(ctx, demo, name) }},
 		{Name: "receiver, loadgen, gatekeeper", Run: drop(SystemNamespace, "loadgen", "gatekeeper")},
 		{Name: "metric template, flagger", Run: drop(FlaggerNamespace, "flagger")},
-		{Name: "flagger's definitions", Run: s.with(func(ctx context.Context, client *kube.Client) error {
+		{Name: "monitoring", Run: s.clear(s.monitoring())},
+		{Name: "ingress-nginx", Run: drop(IngressNamespace, "ingress-nginx")},
+		{Name: "gateway", Run: s.clear(s.gateway())},
+		{Name: "definitions", Run: s.with(func(ctx context.Context, client *kube.Client) error {
 			return client.DeleteDefinitions(ctx, ownedKey, ownedValue)
 		})},
-		{Name: "monitoring", Run: s.with(func(ctx context.Context, client *kube.Client) error {
-			mine, err := ours(ctx, client, MonitoringNamespace)
-			if err != nil || !mine {
-				return err
-			}
-			objects, _, err := s.monitoring().objects()
-			if err != nil {
-				return err
-			}
-			return client.Delete(ctx, MonitoringNamespace, objects)
-		})},
-		{Name: "ingress-nginx", Run: drop(IngressNamespace, "ingress-nginx")},
 	}
 }
 
@@ -55,6 +46,24 @@ func (s *Stack) with(do func(context.Context, *kube.Client) error) func(context.
 		}
 		return do(ctx, client)
 	}
+}
+
+// clear deletes manifests, of which some may be in no namespace, and the namespace, if lab made it.
+func (s *Stack) clear(a applied) func(context.Context) error {
+	return s.with(func(ctx context.Context, client *kube.Client) error {
+		mine, err := ours(ctx, client, a.namespace)
+		if err != nil || !mine {
+			return err
+		}
+		objects, _, err := a.objects()
+		if err != nil {
+			return err
+		}
+		if err := client.Delete(ctx, a.namespace, objects); err != nil {
+			return err
+		}
+		return client.DeleteNamespace(ctx, a.namespace, leave)
+	})
 }
 
 // leave is how long a namespace may take to go.
@@ -89,7 +98,7 @@ func (s *Stack) Empty(ctx context.Context, in, name string) error {
 	}
 	// The Canary goes first: its finalizer wants the target and the Services still there. When Flagger can not revert,
 	// it protects nothing, for all of the namespace goes.
-	known, err := client.KnowsCanaries(ctx)
+	known, err := client.Defined(ctx, canaryDefinition)
 	if err != nil {
 		return err
 	}
@@ -147,9 +156,10 @@ func logFiles(client *kube.Client, namespace string) map[string]func(context.Con
 		"receiver.log":            logs(SystemNamespace, "receiver", false),
 		"flagger.log":             logs(FlaggerNamespace, "flagger", false),
 		"ingress-nginx.log":       logs(IngressNamespace, "ingress-nginx", false),
+		"traefik.log":             logs(GatewayNamespace, "traefik", false),
 		"prometheus.log":          logs(MonitoringNamespace, "prometheus", false),
 		"alertmanager.log":        logs(MonitoringNamespace, "alertmanager", false),
-		"objects.yaml":            list(namespace, "canaries.flagger.app", "deployments.apps", "replicasets.apps", "pods", "ingresses.networking.k8s.io", "services"),
+		"objects.yaml":            list(namespace, "canaries.flagger.app", "deployments.apps", "replicasets.apps", "pods", "ingresses.networking.k8s.io", "httproutes.gateway.networking.k8s.io", "services"),
 		"events.yaml":             list("", "events"),
 		"pods.yaml":               list("", "pods"),
 	}

@@ -128,7 +128,7 @@ func (s *Stack) install(ctx context.Context, r release) error {
 	}
 	known := true
 	if r.crds {
-		if known, err = client.KnowsCanaries(ctx); err != nil {
+		if known, err = client.Defined(ctx, canaryDefinition); err != nil {
 			return err
 		}
 	}

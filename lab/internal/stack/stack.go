@@ -36,6 +36,7 @@ type Config struct {
 	Root   string // of the repository
 	Engine cluster.Engine
 
+	Provider     string   // of the Canaries; "" is NGINX
 	Version      string   // of gatekeeper, loadgen and receiver
 	AppVersions  []string // that will be released
 	FlaggerChart string   // "" is the public one
@@ -77,18 +78,13 @@ func (s *Stack) Ground() []Step {
 	for _, task := range s.Engine.Before {
 		steps = append(steps, Step(task))
 	}
-	ingress := s.helmStep("ingress-nginx", s.ingressNginx)
-	if s.Engine.Ingress != nil {
-		ingress = s.applyStep(s.ownIngress())
-	}
 	steps = append(
 		steps,
 		Step{Name: "cluster", Done: s.Engine.Made, Run: s.Engine.Make},
 		Step{Name: "images", Run: s.putImages},
-		ingress,
-		s.tokensStep(),
-		s.applyStep(s.monitoring()),
 	)
+	steps = append(steps, s.entrySteps()...)
+	steps = append(steps, s.tokensStep(), s.applyStep(s.monitoring()))
 	if s.Views {
 		steps = append(steps, s.applyStep(s.views()))
 	}

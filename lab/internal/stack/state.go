@@ -20,6 +20,9 @@ const (
 	ownedValue = "rollout-lab"
 )
 
+// canaryDefinition is there once Flagger's definitions are.
+const canaryDefinition = "canaries.flagger.app"
+
 // patience is how long a Deployment may take to be available: the first time its image is pulled.
 const patience = 5 * time.Minute
 
@@ -70,7 +73,7 @@ func ours(ctx context.Context, client *kube.Client, name string) (bool, error) {
 // claimCRDs labels Flagger's definitions as ours, because Helm never removes what a chart has in crds/.
 func claimCRDs(ctx context.Context, client *kube.Client) error {
 	var errs []error
-	for _, name := range []string{"canaries.flagger.app", "metrictemplates.flagger.app", "alertproviders.flagger.app"} {
+	for _, name := range []string{canaryDefinition, "metrictemplates.flagger.app", "alertproviders.flagger.app"} {
 		errs = append(errs, client.LabelDefinition(ctx, name, ownedKey, ownedValue))
 	}
 	return errors.Join(errs...)
