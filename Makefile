@@ -21,7 +21,7 @@ export GOTOOLCHAIN := auto
 export PATH := $(CURDIR)/.lab/go/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: provedeploy views rules dashboards pictures screenshots help toolchain lab build test acceptance mutate fuzz bench crash golden report lint charts prove proveupgrade demo version notes tagged flows archives package
+.PHONY: provegateway provedeploy views rules dashboards pictures screenshots help toolchain lab build test acceptance mutate fuzz bench crash golden report lint charts prove proveupgrade demo version notes tagged flows archives package
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
@@ -62,7 +62,7 @@ golden: lab ## make the golden hook requests and courses anew, from Flagger in t
 	rm -rf build/golden; build/lab prove --engine embedded --only 1,2,3 --capture build/golden; \
 	cp build/golden/hooks.json gatekeeper/internal/flagger/testdata/ && cp build/golden/transcripts.json lab/internal/drill/
 rules: toolchain ## write monitoring/alert_rules.yaml and the operator's objects from monitoring/slo.yaml
-	cd monitoring && go run . rules && go run . rules --slo tests/slo.yaml --accelerate 30 --out ../lab/monitoring/accelerated_rules.yaml
+	cd monitoring && go run . rules && go run . rules --slo tests/slo.yaml --accelerate 30 --out ../lab/monitoring/accelerated_rules.yaml && go run . rules --slo ../lab/gateway/slo.yaml --out ../lab/gateway/alert_rules.yaml
 dashboards: toolchain ## write monitoring/grafana_dashboards from their code
 	cd monitoring && go run . dashboards
 pictures: monitoring/pictures/node_modules/.package-lock.json ## draw the dashboards from the Prometheus at PROMETHEUS=http://… into docs/pictures/dashboards (needs Node.js 20.11 and chromium)
@@ -71,6 +71,8 @@ monitoring/pictures/node_modules/.package-lock.json: monitoring/pictures/package
 	cd monitoring/pictures && npm ci --ignore-scripts --no-audit --no-fund
 views: toolchain ## prove collector and Jaeger on a cluster of CLUSTER=../shared/cluster/cluster, built from their modules; minutes
 	hack/views $(CLUSTER)
+provegateway: lab ## run the scenarios behind a Gateway on a cluster of CLUSTER=../shared/cluster/cluster, with Traefik built from its modules; minutes
+	hack/prove-gateway $(CLUSTER) $(ARGS)
 provedeploy: toolchain ## run deploy.yml for good and bad releases on a cluster of CLUSTER=../shared/cluster/cluster, without GitHub
 	hack/prove-deploy $(CLUSTER)
 screenshots: lab ## take the pictures of the page in docs/screenshots anew, of real releases in the embedded engine (needs chromium)

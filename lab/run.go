@@ -499,7 +499,10 @@ func (l *lab) prove(ctx context.Context, stdout io.Writer) error {
 
 // sights reads dashboards and rules as they are installed.
 func (l *lab) sights() (drill.Sights, error) {
-	s := drill.Sights{Exceptions: drill.Exceptions()}
+	s, rules := drill.Sights{Exceptions: drill.Exceptions()}, l.stack.Rulefile()
+	if l.gateway() {
+		s.Exceptions = drill.GatewayExceptions()
+	}
 	files, err := filepath.Glob(filepath.Join(l.stack.Root, "monitoring", "grafana_dashboards", "*.json"))
 	if err != nil {
 		return s, fmt.Errorf("find dashboards: %w", err)
@@ -511,7 +514,7 @@ func (l *lab) sights() (drill.Sights, error) {
 		}
 		s.Dashboards = append(s.Dashboards, text)
 	}
-	if s.Rules, err = os.ReadFile(filepath.Join(l.stack.Root, "monitoring", "alert_rules.yaml")); err != nil {
+	if s.Rules, err = os.ReadFile(rules); err != nil {
 		return s, fmt.Errorf("read rules: %w", err)
 	}
 	return s, nil

@@ -17,7 +17,7 @@ type rulesCmd struct {
 	Folder     string `default:"." help:"Where alert_rules.yaml and operator/prometheusrule.yaml are."`
 	Check      bool   `help:"Write nothing; say which files differ, and end with 1 if one does."`
 	Accelerate int    `default:"1" placeholder:"N" help:"For proofs only: print the rules with the objectives' windows and periods N times shorter, under their real names, and write nothing."`
-	Out        string `placeholder:"FILE" help:"With --accelerate: write them to this file."`
+	Out        string `placeholder:"FILE" help:"Write the rules to this file alone."`
 }
 
 // Run writes, checks, or prints.
@@ -39,13 +39,11 @@ func (c rulesCmd) Run(stdout io.Writer) error {
 		return err
 	}
 	switch {
-	case c.Accelerate != 1 && c.Out != "":
+	case c.Out != "":
 		return c.put(made{filepath.Base(c.Out): prometheus}, filepath.Dir(c.Out))
 	case c.Accelerate != 1:
 		_, err := stdout.Write(prometheus)
 		return err
-	case c.Out != "":
-		return errors.New("--out is for accelerated rules: the others go to --folder")
 	}
 	operator, err := rulefile.Operator(groups)
 	if err != nil {

@@ -70,7 +70,7 @@ func TestOtherServicesAreOneMoreEntry(t *testing.T) {
 }
 
 func TestPrometheusTakesTheRules(t *testing.T) {
-	for _, file := range []string{"monitoring/alert_rules.yaml", "lab/monitoring/accelerated_rules.yaml"} {
+	for _, file := range []string{"monitoring/alert_rules.yaml", "lab/monitoring/accelerated_rules.yaml", "lab/gateway/alert_rules.yaml"} {
 		promtool(t, "check", "rules", filepath.Join(root, filepath.FromSlash(file)))
 	}
 }

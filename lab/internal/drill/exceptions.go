@@ -8,6 +8,11 @@ const (
 	burnAlert       = "ErrorBudgetBurn"
 )
 
+// GatewayExceptions are those where a Gateway splits the traffic, too.
+func GatewayExceptions() []panel.Exception {
+	return append(Exceptions(), panel.Exception{Where: "rollout-monitoring-service/Answers at the ingress", From: panel.Never, Why: "it shows what ingress-nginx counts"})
+}
+
 // Exceptions are the queries of our dashboards and rules that rightly have no data while a good release is under way.
 func Exceptions() []panel.Exception {
 	const rollouts, slo, service = "rollout-monitoring-rollouts/", "rollout-monitoring-slo/", "rollout-monitoring-service/"

@@ -115,7 +115,7 @@ func Scenarios() []Scenario {
 			wants: append(goodWants(20*time.Second), onTime(0, 110*time.Second, timeline.Seen(app, "died"))),
 		},
 		{
-			Number: 11, Name: "the service itself fails while nothing is released: the page fires",
+			Number: 11, Name: "the service itself fails while nothing is released: the page fires", Ingress: true,
 			base: "2.0.0", instead: outage,
 		},
 	}

@@ -73,6 +73,13 @@ func TestWeight(t *testing.T) {
 	ingress := func(annotations string) map[string]string {
 		return map[string]string{path: `{"kind":"Ingress","apiVersion":"networking.k8s.io/v1","metadata":{"annotations":{` + annotations + `}}}`}
 	}
+	const gateway = "/apis/gateway.networking.k8s.io/v1/namespaces/demo/httproutes/podinfo"
+	split := func(primary, canary string) string {
+		return `{"backendRefs":[{"name":"podinfo-primary","weight":` + primary + `},{"name":"podinfo-canary","weight":` + canary + `}]}`
+	}
+	route := func(rules string) map[string]string {
+		return map[string]string{gateway: `{"kind":"HTTPRoute","apiVersion":"gateway.networking.k8s.io/v1","spec":{"rules":[` + rules + `]}}`}
+	}
 	const on, of = `"nginx.ingress.kubernetes.io/canary":"true"`, `"nginx.ingress.kubernetes.io/canary-weight":`
 	for name, c := range map[string]struct {
 		answers map[string]string
@@ -84,6 +91,9 @@ func TestWeight(t *testing.T) {
 		"a canary without a weight has none":           {ingress(on), 0, false},
 		"before the first release there is no Ingress": {nil, 0, false},
 		"a weight that is no number is an error":       {ingress(on + "," + of + `"many"`), 0, true},
+		"an HTTPRoute has it in its last rule":         {route(split("0", "100") + "," + split("75", "25")), 25, false},
+		"one that is the primary's alone has none":     {route(`{"backendRefs":[{"name":"podinfo-primary"}]}`), 0, false},
+		"an HTTPRoute without rules is an error":       {route(""), 0, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := apiServer(t, c.answers).Weight(t.Context(), "demo", "podinfo")

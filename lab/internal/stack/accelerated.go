@@ -17,11 +17,15 @@ func (s *Stack) Rules(ctx context.Context, accelerated bool) error {
 	return s.applyStep(a).Run(ctx)
 }
 
-// accelerated are the manifests of monitoring with other rules.
 func (s *Stack) accelerated() ([]byte, error) {
-	rules, err := os.ReadFile(s.path("lab", "monitoring", "accelerated_rules.yaml"))
+	return s.monitoringWith(s.path("lab", "monitoring", "accelerated_rules.yaml"))
+}
+
+// monitoringWith are the manifests of monitoring with the rules of a file.
+func (s *Stack) monitoringWith(file string) ([]byte, error) {
+	rules, err := os.ReadFile(file)
 	if err != nil {
-		return nil, fmt.Errorf("read accelerated rules: %w", err)
+		return nil, fmt.Errorf("read Prometheus' rules: %w", err)
 	}
 	return kustomize(overlaid{filesys.MakeFsOnDisk(), s.path("monitoring", "alert_rules.yaml"), rules}, s.path("lab", "monitoring"), renew)
 }

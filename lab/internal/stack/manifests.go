@@ -41,10 +41,16 @@ func (a applied) objects() ([]*kube.Object, string, error) {
 func (s *Stack) monitoring() applied {
 	return applied{
 		name: "monitoring", namespace: MonitoringNamespace, deployments: []string{"prometheus", "alertmanager"},
-		text: func() ([]byte, error) {
-			return kustomize(filesys.MakeFsOnDisk(), s.path("lab", "monitoring"), renew)
-		},
+		text: func() ([]byte, error) { return s.monitoringWith(s.Rulefile()) },
 	}
+}
+
+// Rulefile is where Prometheus' rules are for what splits the traffic.
+func (s *Stack) Rulefile() string {
+	if s.Provider == GatewayAPI {
+		return s.path("lab", "gateway", "alert_rules.yaml")
+	}
+	return s.path("monitoring", "alert_rules.yaml")
 }
 
 // kustomize builds a folder as kubectl apply -k does, but for the changes.

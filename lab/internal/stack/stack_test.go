@@ -294,6 +294,35 @@ func TestAnEngineMayBringPartsItself(t *testing.T) {
 	}
 }
 
+func TestAGatewayTakesThePlaceOfTheIngress(t *testing.T) {
+	w := newWorld(t)
+	s := w.stack(Config{Provider: GatewayAPI})
+	up(t, s)
+	if calls := strings.Join(w.since(), "\n"); strings.Contains(calls, "ingress-nginx") || s.EntryURL() != "http://traefik.traefik" {
+		t.Errorf("users go to %s; called\n%s", s.EntryURL(), calls)
+	}
+	if r, err := w.client.Release(t.Context(), GatewayNamespace, "traefik"); err != nil || !r.Ready {
+		t.Errorf("the Gateway's controller is %+v, %v", r, err)
+	}
+	rules, err := s.monitoring().text()
+	if err != nil || strings.Contains(string(rules), "nginx_ingress_controller_requests") {
+		t.Errorf("the rules count what ingress-nginx counts, and there is none: %v", err)
+	}
+	if text := definitionLabels(t, w); !strings.Contains(text, routeDefinition) || strings.Count(text, ownedKey+": "+ownedValue) != 3+8 {
+		t.Errorf("Flagger's three definitions and the Gateway API's eight must be there and ours:\n%s", text)
+	}
+	up(t, w.stack(s.Config))
+	if got := w.since(); len(got) > 0 {
+		t.Errorf("nothing has changed, but called %q", got)
+	}
+	if err := Run(t.Context(), &Progress{Out: t.Output()}, s.Down("demo", "podinfo")); err != nil {
+		t.Fatal(err)
+	}
+	if text := definitionLabels(t, w); strings.Contains(text, "gateway.networking.k8s.io") {
+		t.Errorf("the Gateway API's definitions are still there:\n%s", text)
+	}
+}
+
 func definitionLabels(t *testing.T, w *world) string {
 	t.Helper()
 	text, err := w.client.YAML(t.Context(), "", "customresourcedefinitions.apiextensions.k8s.io")
