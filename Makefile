@@ -21,7 +21,7 @@ export GOTOOLCHAIN := auto
 export PATH := $(CURDIR)/.lab/go/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: provegateway provedeploy views rules dashboards pictures screenshots help toolchain lab build test acceptance mutate fuzz bench crash golden report lint charts prove proveupgrade demo version notes tagged flows archives package
+.PHONY: provecharts provegateway provedeploy views rules dashboards pictures screenshots help toolchain lab build test acceptance mutate fuzz bench crash golden report lint charts prove proveupgrade demo version notes tagged flows archives package
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
@@ -73,6 +73,8 @@ views: toolchain ## prove collector and Jaeger on a cluster of CLUSTER=../shared
 	hack/views $(CLUSTER)
 provegateway: lab ## run the scenarios behind a Gateway on a cluster of CLUSTER=../shared/cluster/cluster, with Traefik built from its modules; minutes
 	hack/prove-gateway $(CLUSTER) $(ARGS)
+provecharts: build ## install the charts on a cluster of CLUSTER=../shared/cluster/cluster where Pod Security is enforced, and run helm test
+	$(CLUSTER) up && hack/prove-charts $(CLUSTER)
 provedeploy: toolchain ## run deploy.yml for good and bad releases on a cluster of CLUSTER=../shared/cluster/cluster, without GitHub
 	hack/prove-deploy $(CLUSTER)
 screenshots: lab ## take the pictures of the page in docs/screenshots anew, of real releases in the embedded engine (needs chromium)
