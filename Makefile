@@ -1,6 +1,6 @@
 SHELL := /bin/bash
 PROGRAMS := app gatekeeper lab loadgen monitoring
-MODULES := $(PROGRAMS) serve
+MODULES := $(PROGRAMS) serve examples/orders
 VERSION ?= dev
 FUZZTIME ?= 60s
 PACKAGE ?= evidence
@@ -21,7 +21,7 @@ export GOTOOLCHAIN := auto
 export PATH := $(CURDIR)/.lab/go/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: provecharts provegateway provedeploy views rules dashboards pictures screenshots help toolchain lab build test acceptance mutate fuzz bench crash golden report lint charts prove proveupgrade demo version notes tagged flows archives package
+.PHONY: provedocs provecharts provegateway provedeploy views rules dashboards pictures screenshots help toolchain lab build test acceptance mutate fuzz bench crash golden report lint charts prove proveupgrade demo version notes tagged flows archives package
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
@@ -49,7 +49,7 @@ mutate: toolchain ## change the code of PACKAGE=evidence at one place at a time 
 	cd gatekeeper && $(GREMLINS) unleash --tags mutate --invert-logical --invert-loopctrl --invert-assignments --remove-self-assignments \
 		--output-statuses lc --workers 2 --timeout-coefficient 20 ./internal/$(PACKAGE)
 fuzz: toolchain ## feed the decoders what nobody would write, FUZZTIME=60s each; findings are kept in testdata/fuzz
-	@$(call each,../hack/fuzz $(FUZZTIME))
+	@$(call each,$(CURDIR)/hack/fuzz $(FUZZTIME))
 bench: lab ## measure: ratios against other programs (ARGS="load --rounds 3"), or how soon faults are found (ARGS=detect)
 	build/lab bench $(ARGS)
 crash: lab ## kill gatekeepers 200 times while 50 rollouts run, and check that nothing is lost (ARGS="--database postgres"); minutes
@@ -80,7 +80,7 @@ provedeploy: toolchain ## run deploy.yml for good and bad releases on a cluster 
 screenshots: lab ## take the pictures of the page in docs/screenshots anew, of real releases in the embedded engine (needs chromium)
 	mkdir -p docs/screenshots && cd lab && SCREENSHOTS=$(CURDIR)/docs/screenshots go test -count 1 -timeout 20m -run '^TestReleasesOnThePage$$' .
 lint: toolchain ## check style with the pinned linter, formatting and module files included
-	@$(call each,$(GOLANGCI) run -c ../.golangci.yml ./... && $(GOLANGCI) fmt -c ../.golangci.yml --diff && go mod tidy -diff)
+	@$(call each,$(GOLANGCI) run -c $(CURDIR)/.golangci.yml ./... && $(GOLANGCI) fmt -c $(CURDIR)/.golangci.yml --diff && go mod tidy -diff)
 charts: toolchain ## lint, render and check the charts, with the values of each feature and kind of cluster (ARGS=-update writes what they come to)
 	cd lab && go test -count 1 ./static -run '^TestCharts|^TestTheDoctors' $(ARGS)
 .PHONY: images provebuild
@@ -100,3 +100,5 @@ archives: toolchain ## build gatekeeper, loadgen and monitoring for Linux and ma
 	hack/archives
 package: ## pack the charts into build/charts, with the version in VERSION (needs helm)
 	rm -rf build/charts; for chart in helm/*/Chart.yaml; do helm package "$${chart%/*}" --destination build/charts || exit 1; done
+provedocs: lab ## run the commands of documents as they stand there: ENV=repo, or ENV=cluster and ENV=adopt on a cluster of CLUSTER=../shared/cluster/cluster that is up; minutes
+	hack/provedocs $(ENV) $(CLUSTER)

@@ -34,7 +34,7 @@ const doctorPause = 5 * time.Second
 
 type doctorCmd struct {
 	Canary        string        `arg:"" optional:"" help:"Canary to examine, namespace/name; all without it."`
-	Kubeconfig    string        `env:"GATEKEEPER_KUBECONFIG" help:"Way to the cluster; the pod's service account without it."`
+	Kubeconfig    string        `env:"GATEKEEPER_KUBECONFIG,KUBECONFIG" help:"Way to the cluster; the pod's service account without it."`
 	Policies      string        `type:"existingdir" help:"Folder of policy documents (*.yaml); the default policy without it."`
 	GatekeeperURL string        `name:"gatekeeper-url" help:"Ask the gatekeeper at this URL whether it is ready."`
 	Prometheus    string        `help:"URL of the Prometheus that knows the traffic; without it the primary's pods are read twice."`

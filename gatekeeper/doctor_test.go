@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -91,6 +92,11 @@ func TestDoctor(t *testing.T) {
 				t.Error("colours, but no terminal")
 			}
 		})
+	}
+	t.Setenv("KUBECONFIG", config)
+	var inherited bytes.Buffer
+	if err := run(t.Context(), []string{"doctor", "demo/podinfo"}, &inherited, io.Discard); exitCode(err) != 3 || !strings.Contains(inherited.String(), "rollback-url") {
+		t.Errorf("with kubectl's KUBECONFIG alone: %v\n%s", err, inherited.String())
 	}
 	if want := `sum(rate(http_requests_total{namespace="demo",pod=~"podinfo-primary-[0-9a-z]+-[0-9a-z]+"}[5m]))`; asked != want {
 		t.Errorf("Prometheus was asked for\n%s, want\n%s", asked, want)

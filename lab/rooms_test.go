@@ -31,6 +31,7 @@ var rooms = map[string][]string{
 	"drill":    {"sh", "chart", "kube", "count", "report", "timeline", "detect", "panel", "burn", "flow"},
 	"image":    {},
 	"registry": {"sh", "image"},
+	"recipe":   {},
 
 	// The embedded engine. Its parts know the Kubernetes API and not each other.
 	"apiserver": {},
@@ -55,7 +56,11 @@ var pure = map[string][]string{
 	"flow":     {"bufio", "bytes", "encoding/json", "fmt", "io", "regexp", "slices", "strings"},
 	"image":    {"fmt", "maps", "path", "slices", "strings"},
 	"rights":   {"bufio", "cmp", "encoding/json", "fmt", "io", "maps", "slices", "strings"},
-	"panel":    {"encoding/json", "fmt", "maps", "slices", "strings", "sigs.k8s.io/yaml"},
+	"recipe": {
+		"errors", "fmt", "path", "regexp", "slices", "strconv", "strings",
+		"github.com/yuin/goldmark", "github.com/yuin/goldmark/ast", "github.com/yuin/goldmark/extension", "github.com/yuin/goldmark/text", "mvdan.cc/sh/v3/syntax",
+	},
+	"panel": {"encoding/json", "fmt", "maps", "slices", "strings", "sigs.k8s.io/yaml"},
 }
 
 // only says which rooms alone may import what begins like this.

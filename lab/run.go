@@ -62,6 +62,7 @@ type cli struct {
 	Deploys deploysCmd `cmd:"" help:"Bring everything up, run the workflow deploy.yml by act for good and bad releases, and prove what came of each."`
 	Crash   crashCmd   `cmd:"" help:"Kill gatekeepers at random moments while rollouts run and a receiver fails, and check that nothing is lost or comes twice."`
 	Images  imagesCmd  `cmd:"" help:"Check the container images that make images has pushed: user, entrypoint, labels, size, no shell, the right machine, statements."`
+	Docs    docsCmd    `cmd:"" help:"Run the commands of documents as they stand there."`
 	Logs    logsCmd    `cmd:"" help:"Write logs and objects of all parts into a folder."`
 	Down    struct{}   `cmd:"" help:"Take everything away again, and kind's cluster with it."`
 	Version struct{}   `cmd:"" help:"Print version and commit."`
@@ -136,6 +137,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	if parsed.Command() == "crash" {
 		return c.crash(ctx, stdout, stderr)
+	}
+	if strings.HasPrefix(parsed.Command(), "docs") {
+		return c.docs(ctx, stdout, stderr)
 	}
 	progress := &stack.Progress{Out: stdout, Terminal: terminal(stdout)}
 	if parsed.Command() == "prove" && c.Prove.Output == "json" || parsed.Command() == "bench detect" {

@@ -341,6 +341,10 @@ func TestWhatIsNoTrap(t *testing.T) {
 		"templates that could not be read": {"metric-template", func(p *Patient) {
 			p.Templates, p.Unread = nil, map[string]string{"MetricTemplate": "forbidden"}
 		}},
+		"a Service that a chart gave up": {"apex-foreign", func(p *Patient) {
+			set(p.Apex, nil, "metadata", "ownerReferences")
+			set(p.Apex, map[string]any{"helm.sh/resource-policy": "keep"}, "metadata", "annotations")
+		}},
 		"a failure after which nothing was pushed": {"failed-unseen", func(p *Patient) { set(p.Canary, "Failed", "status", "phase") }},
 		"another Canary of that name elsewhere": {"target-shared", func(p *Patient) {
 			set(p.Others[1], "podinfo", "spec", "targetRef", "name")

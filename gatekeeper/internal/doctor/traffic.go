@@ -125,7 +125,9 @@ func serviceChecks() []Check {
 	return []Check{
 		{"apex-foreign", Error, "an apex Service that Flagger did not make", "flagger-facts §4.5", func(p Patient) []hit {
 			owned := slices.ContainsFunc(p.Apex.list("metadata", "ownerReferences"), func(o Object) bool { return o.Text("kind") == "Canary" && o.Text("name") == p.Canary.name() })
-			return when(p.Apex != nil && !owned, "Service "+p.apex()+" metadata.ownerReferences", "somebody else makes this Service, and each time they apply it users go to the target's pods, unjudged, until Flagger's next look", "take it out of the chart; Flagger makes it")
+			// One that a chart gave up when its service was adopted: Helm leaves it alone, and Flagger writes its selector.
+			kept := p.Apex.Text("metadata", "annotations", "helm.sh/resource-policy") == "keep"
+			return when(p.Apex != nil && !owned && !kept, "Service "+p.apex()+" metadata.ownerReferences", "somebody else makes this Service, and each time they apply it users go to the target's pods, unjudged, until Flagger's next look", "take it out of the chart; Flagger makes it")
 		}},
 		{"apex-selector", Error, "an apex Service that does not select the primary", "flagger-facts §4.5", func(p Patient) []hit {
 			selects := false
