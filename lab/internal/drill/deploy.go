@@ -255,6 +255,11 @@ func (d *Drill) act(ctx context.Context, f Flow, of delivery, local []string, se
 		"PATH=" + filepath.Join(f.Work, "standins", "bin") + string(os.PathListSeparator) + os.Getenv("PATH"),
 		"GATEKEEPER_TOKEN=" + d.Operator, "ARTIFACTS=" + filepath.Join(dir, "artifacts"), "STANDIN_LOG=" + filepath.Join(dir, "asked"),
 	}
+	log, err := os.Create(filepath.Join(dir, "log"))
+	if err != nil {
+		return fmt.Errorf("make log: %w", err)
+	}
+	defer log.Close()
 	printed, write := io.Pipe()
 	ended := make(chan error, 1)
 	go func() {
@@ -262,10 +267,20 @@ func (d *Drill) act(ctx context.Context, f Flow, of delivery, local []string, se
 		_ = write.Close() // closes without an error
 		ended <- err
 	}()
-	seen.run, err = flow.Read(printed, func(job, text string) { d.Say("    %s | %s", job, text) })
+	seen.run, err = flow.Read(printed, func(job, text string) {
+		fmt.Fprintf(log, "%s | %s\n", job, text)
+		if job == "deploy" { // of a build nobody wants to see all
+			d.Say("    %s", text)
+		}
+	})
 	_ = printed.CloseWithError(err)
 	code, endErr := sh.ExitCode(<-ended)
 	seen.exit = code
+	for job, result := range seen.run.Jobs {
+		if result != "success" {
+			d.Say("    job %s: %s (%s)", job, result, log.Name())
+		}
+	}
 	return errors.Join(err, endErr)
 }
 
