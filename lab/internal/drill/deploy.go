@@ -13,11 +13,13 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/lab/internal/flow"
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/lab/internal/kube"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/lab/internal/sh"
 )
 
@@ -82,11 +84,12 @@ func (d *Drill) Deploys(ctx context.Context, f Flow) error {
 		return err
 	}
 	gatekeepers, err := d.Kube.Pods(ctx, d.System, "gatekeeper")
-	if err != nil || len(gatekeepers) == 0 {
-		return errors.Join(errors.New("find the gatekeeper's pod: there is none"), err)
+	at := slices.IndexFunc(gatekeepers, func(p kube.Pod) bool { return p.Ready && !p.Terminating })
+	if at < 0 {
+		return errors.Join(errors.New("find the gatekeeper's pod: none is ready"), err)
 	}
 	missed := false
-	err = d.Kube.Forward(ctx, d.System, gatekeepers[0].Name, 8081, func(server string) error {
+	err = d.Kube.Forward(ctx, d.System, gatekeepers[at].Name, 8081, func(server string) error {
 		var before delivered
 		for i, run := range deliveries() {
 			d.Say("\n%d %s", i+1, run.name)
