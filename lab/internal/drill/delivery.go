@@ -8,14 +8,21 @@ import (
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/lab/internal/flow"
 )
 
-// nothingToDo is what becomes of a first installation: there is nothing to compare it with.
-const nothingToDo = "nothing-to-do"
+// What else becomes of a release: a first installation has nothing that it is compared with; nobody waits any more for one
+// whose job was cancelled.
+const (
+	nothingToDo = "nothing-to-do"
+	interrupted = "interrupted"
+)
 
 // note is who released it and why, as a person would type it.
 const note = `proof $(touch note-ran) "quoted", with a comma`
 
 // delivery is one run of the workflow, and what must become of it.
 type delivery struct{ name, fault, result string }
+
+// back reports whether the version before must serve in the end.
+func (d delivery) back() bool { return d.result == rolledBack || d.result == interrupted }
 
 // delivered is what was seen of one run.
 type delivered struct {
@@ -60,22 +67,27 @@ func checks(of delivery, before, now delivered) (all []check) {
 	}
 	output := func(name string) string { return now.run.Output("deploy", "rollout", name) }
 	digest, id := now.run.Output("images", "images", "app"), output("deploy-id")
-	good := of.result != rolledBack
+	good := !of.back()
 
 	add("jobs test and images succeed", now.run.Jobs["test"] == "success" && now.run.Jobs["images"] == "success", "%v", now.run.Jobs)
 	add("the images are signed by digest (stand-in)", signs(now.asked, digest), "%s", digest)
 	add("job deploy ends as the release does", (now.run.Jobs["deploy"] == "success") == good && (now.exit == 0) == good, "%s, exit %d", now.run.Jobs["deploy"], now.exit)
 	add("the step's outputs: result, deploy-id, canary", output("result") == of.result && id != "" && output("canary") != "", "%s %s %s", output("result"), id, output("canary"))
-	state := map[bool]string{true: "success", false: "failure"}[good]
+	state := map[string]string{rolledBack: "failure", interrupted: "error"}[of.result]
+	if good {
+		state = "success"
+	}
 	add("the commit's status (stand-in)", asks(now.asked, "state="+state), "%s", state)
 
 	if of.result != nothingToDo {
-		summary := now.run.Summaries["deploy"]
-		add("the job's summary is the report entry", strings.Contains(summary, "| rollout | ") && strings.Contains(summary, "Traffic steps"), "%d bytes", len(summary))
-		slices.Sort(now.artifact)
-		add("entry, chart and sidecar are attached", slices.Equal(now.artifact, []string{"chart.svg", "report.md", "rollout.json"}), "%v", now.artifact)
 		add("the rollout carries the note word for word", now.record.Revision.Note == note, "%s", now.record.Revision.Note)
 		add("the rollout is of the image by its digest", digest != "" && strings.HasSuffix(now.record.Revision.Image, "@"+digest), "%s", now.record.Revision.Image)
+		slices.Sort(now.artifact)
+		add("entry, chart and sidecar are attached", slices.Equal(now.artifact, []string{"chart.svg", "report.md", "rollout.json"}), "%v", now.artifact)
+	}
+	if of.result == promoted || of.result == rolledBack {
+		summary := now.run.Summaries["deploy"]
+		add("the job's summary is the report entry", strings.Contains(summary, "| rollout | ") && strings.Contains(summary, "Traffic steps"), "%d bytes", len(summary))
 	}
 	if good {
 		add("Helm's release and the primary are this one", now.helm == id && now.stands.Stable.DeployID == id, "%s", now.stands.Stable.DeployID)
@@ -84,12 +96,17 @@ func checks(of delivery, before, now delivered) (all []check) {
 		return all
 	}
 	why := annotation(now.run)
-	add("the annotation is the verdict's first reason", why != "" && why == now.record.reason(), "%s", why)
+	if of.result == interrupted {
+		add("the annotation says that it was sent back", why == "interrupted; the release was sent back", "%s", why)
+		add("no request of the users failed", now.users.Requests > 0 && now.users.failed() == 0, "%d of %d", now.users.failed(), now.users.Requests)
+	} else {
+		add("the annotation is the verdict's first reason", why != "" && why == now.record.reason(), "%s", why)
+		add("users met the fault only while it had traffic", now.users.Requests > 0 && now.users.failed() < now.users.Requests/20, "%d of %d failed", now.users.failed(), now.users.Requests)
+	}
 	add("Helm's release is back at what was promoted last", now.helm == before.helm && now.helm != id, "%s", now.helm)
 	add("the primary and the target are of that release", now.stands.Stable.DeployID == before.helm && now.stands.Revision.DeployID == before.helm, "%s", now.stands.Revision.DeployID)
 	add("phase Failed, canary weight 0", now.stands.Phase == "Failed" && now.stands.Weight == 0, "%s, %d", now.stands.Phase, now.stands.Weight)
 	add(fmt.Sprintf("nothing begins in %d intervals of Flagger", intervals), now.began == "", "%s", now.began)
-	add("users met the fault only while it had traffic", now.users.Requests > 0 && now.users.failed() < now.users.Requests/20, "%d of %d failed", now.users.failed(), now.users.Requests)
 	return all
 }
 

@@ -42,6 +42,13 @@ func wentBack() delivered {
 	return now
 }
 
+func cancelled() delivered {
+	now := wentBack()
+	now.run.Outputs["deploy/rollout/result"], now.asked[1] = interrupted, "gh api state=error"
+	now.run.Annotations[0].Text, now.users.Codes = "interrupted; the release was sent back", map[string]uint64{"200": 1000}
+	return now
+}
+
 func misses(of delivery, now delivered) (what []string) {
 	for _, c := range checks(of, ran(promoted, "v1"), now) {
 		if !c.ok {
@@ -52,7 +59,7 @@ func misses(of delivery, now delivered) (what []string) {
 }
 
 func TestChecks(t *testing.T) {
-	first, good, bad := delivery{result: nothingToDo}, delivery{result: promoted}, delivery{result: rolledBack}
+	first, good, bad, gone := delivery{result: nothingToDo}, delivery{result: promoted}, delivery{result: rolledBack}, delivery{result: interrupted}
 	for name, c := range map[string]struct {
 		of     delivery
 		now    delivered
@@ -62,6 +69,9 @@ func TestChecks(t *testing.T) {
 		"first":                          {first, ran(nothingToDo, "v2"), func(d *delivered) { d.record, d.artifact, d.users = rollout{}, nil, load{} }, "[]"},
 		"good":                           {good, ran(promoted, "v2"), func(*delivered) {}, "[]"},
 		"bad":                            {bad, wentBack(), func(*delivered) {}, "[]"},
+		"cancelled":                      {gone, cancelled(), func(*delivered) {}, "[]"},
+		"cancelled and not sent back":    {gone, cancelled(), func(d *delivered) { d.run.Annotations[0].Text = "interrupted" }, "was sent back"},
+		"cancelled and users noticed":    {gone, cancelled(), func(d *delivered) { d.users.Codes = nil }, "no request"},
 		"a request fails":                {good, ran(promoted, "v2"), func(d *delivered) { d.users.Codes = map[string]uint64{"200": 999} }, "no request of the users failed"},
 		"nobody came":                    {good, ran(promoted, "v2"), func(d *delivered) { d.users = load{} }, "no request of the users failed"},
 		"another image":                  {good, ran(promoted, "v2"), func(d *delivered) { d.imageIDs = append(d.imageIDs, "r/app@sha256:cc") }, "run that digest"},

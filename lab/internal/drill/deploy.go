@@ -64,6 +64,7 @@ func deliveries() []delivery {
 		{name: "a good release", fault: "none", result: promoted},
 		{name: "a bad release", fault: "errors", result: rolledBack},
 		{name: "a good release after it", fault: "none", result: promoted},
+		{name: "a release whose job is cancelled", fault: "none", result: interrupted},
 	}
 }
 
@@ -223,11 +224,19 @@ func (d *Drill) deliver(ctx context.Context, f Flow, of delivery, local []string
 		}
 	}
 	dir := filepath.Join(f.Work, strconv.Itoa(number))
+	cancelled := make(chan error, 1)
+	if of.result == interrupted {
+		watching, stop := context.WithCancel(ctx)
+		defer stop()
+		go func() { cancelled <- d.cancel(watching, "-"+d.run+"-"+strconv.Itoa(number)+"-") }()
+	} else {
+		cancelled <- nil
+	}
 	if err = d.act(ctx, f, of, local, server, dir, number, &seen); err == nil {
 		err = d.found(ctx, dir, &seen)
 	}
-	if err == nil && of.result == rolledBack {
-		err = d.stays(ctx, &seen)
+	if err == nil && of.back() {
+		err = errors.Join(<-cancelled, d.stays(ctx, &seen))
 	}
 	if who.d != nil {
 		var stopErr error
@@ -378,5 +387,28 @@ func (d *Drill) stays(ctx context.Context, seen *delivered) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		}
+	}
+}
+
+// cancel does what GitHub does to a job that is cancelled: it interrupts the process of the step that runs, here the one that
+// waits for a release with that in its deploy id, as soon as the release has traffic.
+func (d *Drill) cancel(ctx context.Context, deployID string) error {
+	again := time.NewTicker(time.Second)
+	defer again.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return errors.New("the job was not cancelled: its release had no traffic")
+		case <-again.C:
+		}
+		now, err := d.stands(ctx)
+		if err != nil || now.Weight == 0 || !strings.Contains(now.Revision.DeployID, deployID) {
+			continue // also before the first look
+		}
+		pid, err := sh.Running("gatekeeper", "wait", "--deploy-id", now.Revision.DeployID)
+		if err != nil {
+			return err
+		}
+		return sh.Interrupt(pid)
 	}
 }

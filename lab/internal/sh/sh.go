@@ -9,7 +9,9 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -91,6 +93,38 @@ func ExitCode(err error) (int, error) {
 		return exit.ExitCode(), nil
 	}
 	return 0, err
+}
+
+// Running finds the process of this machine whose command line begins with a program of that name and these words.
+func Running(name string, words ...string) (pid int, err error) {
+	files, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		return 0, fmt.Errorf("look for %s: %w", name, err)
+	}
+	want := strings.Join(append([]string{name}, words...), "\x00") + "\x00"
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			continue // it has ended
+		}
+		program, rest, _ := strings.Cut(string(text), "\x00")
+		if strings.HasPrefix(filepath.Base(program)+"\x00"+rest, want) {
+			return strconv.Atoi(filepath.Base(filepath.Dir(file)))
+		}
+	}
+	return 0, fmt.Errorf("look for %s %s: it does not run", name, strings.Join(words, " "))
+}
+
+// Interrupt asks a process to end, as Ctrl-C does.
+func Interrupt(pid int) error {
+	process, err := os.FindProcess(pid)
+	if err == nil {
+		err = process.Signal(os.Interrupt)
+	}
+	if err != nil {
+		return fmt.Errorf("interrupt process %d: %w", pid, err)
+	}
+	return nil
 }
 
 // Run runs c to its end and keeps its output for the error.

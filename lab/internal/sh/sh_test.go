@@ -91,3 +91,30 @@ func TestNeed(t *testing.T) {
 		}
 	}
 }
+
+func TestAProgramIsFoundAndInterrupted(t *testing.T) {
+	ended := make(chan error, 1)
+	var out strings.Builder
+	go func() { ended <- Command("sleep", "1234.5").Stream(t.Context(), &out) }()
+	pid, err := 0, error(nil)
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); {
+		if pid, err = Running("sleep", "1234.5"); err == nil {
+			break
+		}
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := Interrupt(pid); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ExitCode(<-ended); err == nil {
+		t.Error("one that was interrupted has an exit code")
+	}
+	if _, err := Running("sleep", "1234.5"); err == nil {
+		t.Error("it still runs")
+	}
+	if code, err := ExitCode(Command("sh", "-c", "exit 7").Run(t.Context())); code != 7 || err != nil {
+		t.Errorf("exit code %d, %v", code, err)
+	}
+}
