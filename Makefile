@@ -75,7 +75,7 @@ provegateway: lab ## run the scenarios behind a Gateway on a cluster of CLUSTER=
 	hack/prove-gateway $(CLUSTER) $(ARGS)
 provecharts: build ## install the charts on a cluster of CLUSTER=../shared/cluster/cluster where Pod Security is enforced, and run helm test
 	$(CLUSTER) up && hack/prove-charts $(CLUSTER)
-provedeploy: toolchain ## run deploy.yml for good and bad releases on a cluster of CLUSTER=../shared/cluster/cluster, without GitHub
+provedeploy: lab ## run deploy.yml for good and bad releases on CLUSTER, without GitHub; minutes
 	hack/prove-deploy $(CLUSTER)
 screenshots: lab ## take the pictures of the page in docs/screenshots anew, of real releases in the embedded engine (needs chromium)
 	mkdir -p docs/screenshots && cd lab && SCREENSHOTS=$(CURDIR)/docs/screenshots go test -count 1 -timeout 20m -run '^TestReleasesOnThePage$$' .
