@@ -8,6 +8,9 @@ variable "SOURCE_DATE_EPOCH" { default = "0" }
 variable "PLATFORMS" { default = "" }
 # "" loads the images into Docker. Anything else pushes them, with an SBOM and their provenance.
 variable "PUSH" { default = "" }
+# Repository of a registry, such as ghcr.io/acme/cache, where BuildKit keeps what it has built; "" is none. The same commit is
+# then built once for all environments.
+variable "CACHE" { default = "" }
 
 group "default" {
   targets = ["app", "gatekeeper", "loadgen"]
@@ -17,6 +20,8 @@ target "app" {
   inherits    = ["image"]
   dockerfile  = "Dockerfile.app"
   tags        = ["${REGISTRY}/app:${VERSION}"]
+  cache-from  = cache("app", "")
+  cache-to    = cache("app", ",mode=max,ignore-error=true")
   annotations = notes("app", "A REST service with the metrics and the faults that a rehearsed rollout needs")
 }
 
@@ -24,6 +29,8 @@ target "gatekeeper" {
   inherits    = ["image"]
   dockerfile  = "Dockerfile.gatekeeper"
   tags        = ["${REGISTRY}/gatekeeper:${VERSION}"]
+  cache-from  = cache("gatekeeper", "")
+  cache-to    = cache("gatekeeper", ",mode=max,ignore-error=true")
   annotations = notes("gatekeeper", "Judges rollouts for Flagger, remembers them, tells people")
 }
 
@@ -31,6 +38,8 @@ target "loadgen" {
   inherits    = ["image"]
   dockerfile  = "Dockerfile.loadgen"
   tags        = ["${REGISTRY}/loadgen:${VERSION}"]
+  cache-from  = cache("loadgen", "")
+  cache-to    = cache("loadgen", ",mode=max,ignore-error=true")
   annotations = notes("loadgen", "HTTP load as a service and a command, on the Vegeta library")
 }
 
@@ -55,6 +64,11 @@ target "image" {
   }
   output = ["type=${PUSH == "" ? "docker" : "registry"},rewrite-timestamp=true"]
   attest = PUSH == "" ? [] : ["type=sbom", "type=provenance,mode=max"]
+}
+
+function "cache" {
+  params = [image, more]
+  result = CACHE == "" ? [] : ["type=registry,ref=${CACHE}:${image}${more}"]
 }
 
 function "created" {
