@@ -1,6 +1,7 @@
 package static
 
 import (
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -127,6 +128,49 @@ func chaosOf(t *testing.T, pod map[string]any) string {
 		}
 	}
 	return ""
+}
+
+// A module, an image or an action that dependabot does not look at grows old unseen.
+func TestPinsAreKeptFresh(t *testing.T) {
+	var kept struct {
+		Updates []struct {
+			Ecosystem   string   `yaml:"package-ecosystem"`
+			Directories []string `yaml:"directories"`
+		} `yaml:"updates"`
+	}
+	if err := yaml.Unmarshal([]byte(readSources(t)[".github/dependabot.yml"]), &kept); err != nil {
+		t.Fatal(err)
+	}
+	listed := map[string][]string{}
+	for _, one := range kept.Updates {
+		listed[one.Ecosystem] = sorted(one.Directories)
+	}
+	// hack/bases makes the stand-ins of base images and pins none.
+	for ecosystem, patterns := range map[string][]string{
+		"gomod": {"*/go.mod", "*/*/go.mod"}, "docker": {"Dockerfile.*", "lab/*/Dockerfile", "examples/*/Dockerfile"},
+		"npm": {"monitoring/*/package.json"}, "github-actions": {".github/actions/*/action.yml"},
+	} {
+		want := map[string]bool{}
+		if ecosystem == "github-actions" {
+			want["/"] = true // where workflows are looked for
+		}
+		for _, pattern := range patterns {
+			found, err := filepath.Glob(filepath.Join(root, pattern))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, file := range found {
+				folder, err := filepath.Rel(root, filepath.Dir(file))
+				if err != nil {
+					t.Fatal(err)
+				}
+				want[strings.TrimSuffix("/"+folder, ".")] = true
+			}
+		}
+		if got := listed[ecosystem]; !slices.Equal(got, slices.Sorted(maps.Keys(want))) {
+			t.Errorf("dependabot looks at %v for %s, there are %v", got, ecosystem, slices.Sorted(maps.Keys(want)))
+		}
+	}
 }
 
 // actionlint hands the scripts of workflows to shellcheck, and not those of actions.
