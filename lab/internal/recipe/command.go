@@ -3,6 +3,7 @@ package recipe
 import (
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 
 	"mvdan.cc/sh/v3/syntax"
@@ -39,7 +40,8 @@ func Commands(block string) ([]Command, error) {
 }
 
 // Unknown is what a program's help does not have of these arguments: the first word that is no subcommand where there
-// are some, or the flags that are not listed. Help gives the text of "--help" after subcommands.
+// are some, or the flags that are not listed. Help gives the text of "--help" after subcommands. A group of commands may
+// have one that needs not be named, so the flags of all in it count.
 func Unknown(args []string, help func(subcommands []string) (string, error)) ([]string, error) {
 	var sub, unknown []string
 	text, err := help(nil)
@@ -51,23 +53,48 @@ func Unknown(args []string, help func(subcommands []string) (string, error)) ([]
 			continue
 		}
 		if !has(text, strings.Join(append(sub, arg), " ")) {
-			if len(sub) == 0 && strings.Contains(text, "Commands:") {
+			if len(sub) == 0 {
 				unknown = append(unknown, arg)
 			}
 			break
 		}
 		sub = append(sub, arg)
 	}
-	if text, err = help(sub); err != nil {
-		return nil, err
+	flags := ""
+	for _, command := range append([][]string{sub}, below(text, sub)...) {
+		more, err := help(command)
+		if err != nil {
+			return nil, err
+		}
+		flags += more
 	}
 	for _, arg := range args {
 		flag, _, _ := strings.Cut(arg, "=")
-		if strings.HasPrefix(flag, "-") && flag != "-" && flag != "--" && flag != "--help" && !listed(text, flag) {
+		if strings.HasPrefix(flag, "-") && flag != "-" && flag != "--" && flag != "--help" && !listed(flags, flag) {
 			unknown = append(unknown, flag)
 		}
 	}
 	return unknown, nil
+}
+
+// below are the commands that help lists under sub, in lines "  bench ratios [<what> …] [flags]" indented by two.
+func below(help string, sub []string) (all [][]string) {
+	for line := range strings.Lines(help) {
+		if !strings.HasPrefix(line, "  ") || strings.HasPrefix(line, "   ") {
+			continue
+		}
+		var words []string
+		for word := range strings.FieldsSeq(line) {
+			if strings.ContainsAny(word, "<[-=") {
+				break
+			}
+			words = append(words, word)
+		}
+		if len(words) > len(sub) && slices.Equal(words[:len(sub)], sub) {
+			all = append(all, words)
+		}
+	}
+	return all
 }
 
 // has reports whether help lists the subcommand, in a line "  verify [<file> ...] [flags]".

@@ -105,7 +105,7 @@ func TestUnknown(t *testing.T) {
 	for line, want := range map[string][]string{
 		"wait -n demo --rate 5 --no-settle": nil,
 		"wait --rate=5 --all":               {"--all"},
-		"weit --rate 5":                     {"weit", "--rate"},
+		"weit --rate 5":                     {"weit"},
 		"policy check FILE --output json":   nil,
 		"--help":                            nil,
 	} {
