@@ -271,7 +271,7 @@ type conclusion struct {
 	Canary   string  `json:"canary"`
 	Report   string  `json:"reportUrl"`
 	Trace    string  `json:"traceUrl,omitempty"` // of the rollout, where the gatekeeper knows how people come to traces
-	Seconds  float64 `json:"seconds"` // that was waited
+	Seconds  float64 `json:"seconds"`            // that was waited
 	// Exposed is for how many seconds users could meet the release: from its first traffic to its end. 0 without either.
 	Exposed float64 `json:"exposedSeconds,omitempty"`
 }

@@ -11,9 +11,9 @@ import (
 
 // script is what a shell script does, as far as its text says.
 type script struct {
-	calls   [][]string          // each command's words without quotes; what is expanded stands there as it is written
-	reads   map[string]bool     // variables that it does not set before
-	outputs map[string]bool     // names that it gives a step's outputs, by name=… or name<<…
+	calls   [][]string      // each command's words without quotes; what is expanded stands there as it is written
+	reads   map[string]bool // variables that it does not set before
+	outputs map[string]bool // names that it gives a step's outputs, by name=… or name<<…
 }
 
 // parse reads a script for bash.

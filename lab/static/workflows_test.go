@@ -50,7 +50,7 @@ func TestMistakesInTheWorkflowsAreFound(t *testing.T) {
 		"an input that the action needs":          {drill, "server: ${{ vars.GATEKEEPER_SERVER }}\n", "\n", "needs the input server"},
 		"an input of the called workflow":         {deploy, "app: ${{ needs.images.outputs.app }}\n      gate", "apps: ${{ needs.images.outputs.app }}\n      gate", "has no input apps"},
 		"an input of the workflow itself":         {deploy, "NOTE: ${{ inputs.note }}", "NOTE: ${{ inputs.notes }}", "no input notes"},
-		"an output of a script":                   {deploy, `echo "app=$(digest app)"`, `echo "apps=$(digest app)"`, "steps.images.outputs.app"},
+		"an output of a script":                   {deploy, `echo "app=$app"`, `echo "apps=$app"`, "steps.images.outputs.app"},
 		"an output of an action":                  {drill, "outputs.exposed-seconds", "outputs.exposed", "steps.rollout.outputs.exposed"},
 		"an output of the gatekeeper":             {action, "steps.wait.outputs.reason", "steps.wait.outputs.reasons", "steps.wait.outputs.reasons"},
 		"an output of an action's script":         {action, "steps.report.outputs.report", "steps.report.outputs.folder", "steps.report.outputs.folder"},
