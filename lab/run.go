@@ -132,9 +132,6 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if parsed.Command() == "images <built>" {
 		return c.Images.images(ctx, stdout)
 	}
-	if parsed.Command() == "upgrade" && c.Engine == "embedded" {
-		return fmt.Errorf("%w: lab upgrade needs a cluster: --engine kind or existing", errUsage)
-	}
 	if parsed.Command() == "crash" {
 		return c.crash(ctx, stdout, stderr)
 	}
@@ -150,6 +147,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	l, err := c.lab(ctx, parsed.Command(), progress, cancel)
 	if err != nil {
 		return err
+	}
+	if command := parsed.Command(); l.embedded != nil && (command == "upgrade" || command == "rbac") {
+		return fmt.Errorf("%w: lab %s needs a cluster: --engine kind or existing", errUsage, command)
 	}
 	if command := parsed.Command(); command != "down" && command != "logs" {
 		if err := l.stack.Check(); err != nil {
