@@ -87,6 +87,8 @@ charts: toolchain ## lint, render and check the charts, with the values of each 
 images: ## build the container images with Docker's buildx; PUSH=1 pushes them, PLATFORMS=linux/amd64,linux/arm64
 	@mkdir -p build
 	VERSION=$(VERSION) COMMIT=$(COMMIT) SOURCE_DATE_EPOCH=$(EPOCH) $(BUILDX) bake --metadata-file build/images.json $(BAKEARGS)
+provebuild: lab ## build the images twice without Docker and check them: user, labels, size, no shell, the same digests (needs Debian, root)
+	hack/prove-build
 version: ## write the version V=0.3.0 into VERSION and the charts, and open its section of CHANGELOG.md
 	hack/version set $(V)
 notes: ## print what CHANGELOG.md says of the version in VERSION

@@ -80,7 +80,7 @@ func (c imagesCmd) wanted() []image.Want {
 	const megabyte = 1_000_000
 	wants := []image.Want{
 		{Name: "app", Ports: []string{"8080/tcp"}, MaxSize: 15 * megabyte},
-		{Name: "gatekeeper", Ports: []string{"8080/tcp", "8081/tcp"}, MaxSize: 30 * megabyte},
+		{Name: "gatekeeper", Ports: []string{"8080/tcp", "8081/tcp"}, MaxSize: 40 * megabyte},
 		{Name: "loadgen", Ports: []string{"8080/tcp"}, MaxSize: 15 * megabyte},
 	}
 	for i := range wants {
