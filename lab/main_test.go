@@ -56,6 +56,7 @@ func TestCalls(t *testing.T) {
 		"an engine that does not exist is a wrong call":    {all, []string{"up", "--engine", "minikube"}, []string{"--engine"}, 2},
 		"a command that does not exist is a wrong call":    {all, []string{"fly"}, []string{"fly", "lab --help"}, 2},
 		"a scenario that does not exist is a wrong call":   {all, []string{"prove", "--engine", "kind", "--only", "12"}, []string{"numbered 1 to 11"}, 2},
+		"the embedded engine has no Gateway":               {all, []string{"prove", "--engine", "embedded", "--provider", "gatewayapi:v1"}, []string{"the embedded engine has NGINX alone"}, 2},
 		"auto without Docker means embedded":               {without("docker", "echo no daemon; exit 1"), []string{"up"}, []string{"go is not on the PATH"}, 1},
 		"auto with Docker but without kind means embedded": {without("kind", ""), []string{"up"}, []string{"go is not on the PATH"}, 1},
 		"a missing helm is named with where to get it":     {without("helm", ""), []string{"up", "--engine", "kind"}, []string{"helm is not on the PATH", "https://helm.sh"}, 1},
