@@ -18,7 +18,6 @@ import (
 	"github.com/pmezard/go-difflib/difflib"
 	"helm.sh/helm/v4/pkg/chart/v2/lint"
 	"helm.sh/helm/v4/pkg/chart/v2/lint/support"
-
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	podsecurity "k8s.io/pod-security-admission/api"
@@ -256,7 +255,7 @@ func written(t *testing.T, values map[string]any) string {
 	return file
 }
 
-// A misspelt key, or a map or text where something else belongs, is refused at every place, and the message names it.
+// A key that is not known, or a map or text where something else belongs, is refused at every place, and the message names it.
 func TestChartsRefuseWhatTheyDoNotKnow(t *testing.T) {
 	for _, name := range chartsOfPrograms {
 		tried := map[string]bool{}
@@ -274,14 +273,14 @@ func TestChartsRefuseWhatTheyDoNotKnow(t *testing.T) {
 		}
 		values := documentsOf(t, filepath.Join(root, "helm", name, "values.yaml"))[0]
 		for _, path := range leaves(values) {
-			var value any = map[string]any{"mispelt": []any{1}}
+			var value any = map[string]any{"nosuchkey": []any{1}}
 			if reflect.ValueOf(at(values, path)).Kind() == reflect.Map {
 				refused(path, "no map")
-				path, value = append(slices.Clone(path), "mispelt"), []any{1}
+				path, value = append(slices.Clone(path), "nosuchkey"), []any{1}
 			}
 			refused(path, value)
 			for n := range path {
-				refused(append(slices.Clone(path[:n]), "mispelt"), 1)
+				refused(append(slices.Clone(path[:n]), "nosuchkey"), 1)
 			}
 		}
 	}
@@ -310,8 +309,8 @@ func TestChartsRefuseWrongValues(t *testing.T) {
 		`commonLabels={"helm.sh/chart":"other"}`:                          "/commonLabels/helm.sh~1chart",
 		`commonLabels={"team":"a b"}`:                                     "/commonLabels/team",
 		`nodeSelector={"spot":true}`:                                      "/nodeSelector/spot",
-		`tolerations=[{"key":"spot","effect":"NoExcecute"}]`:              "/tolerations/0/effect",
-		`affinity={"nodeAfinity":{}}`:                                     "/affinity",
+		`tolerations=[{"key":"spot","effect":"NoRun"}]`:                   "/tolerations/0/effect",
+		`affinity={"nodesAffinity":{}}`:                                   "/affinity",
 		`priorityClassName="High Priority"`:                               "/priorityClassName",
 		`resources={"limits":{"memory":"1 GB"}}`:                          "/resources/limits/memory",
 		`resources={"limit":{}}`:                                          "/resources",
@@ -322,7 +321,7 @@ func TestChartsRefuseWrongValues(t *testing.T) {
 		`gatekeeper replicas=0`:                                           "/replicas",
 		`gatekeeper publicUrl="gate.example"`:                             "/publicUrl",
 		`gatekeeper policies.default.slo.objective=101`:                   "/policies/default/slo/objective",
-		`gatekeeper policies.default.bake.frist="1m"`:                     "/policies/default/bake",
+		`gatekeeper policies.default.bake.again="1m"`:                     "/policies/default/bake",
 		`gatekeeper policies.Default={}`:                                  "/policies'",
 		`gatekeeper persistence.size="big"`:                               "/persistence/size",
 		`gatekeeper database.existingSecret="Ledger"`:                     "/database/existingSecret",
@@ -331,7 +330,7 @@ func TestChartsRefuseWrongValues(t *testing.T) {
 		`loadgen limits.maxDuration="forever"`:                            "/limits/maxDuration",
 		`loadgen allowedHosts=["http://shop"]`:                            "/allowedHosts/0",
 		`loadgen tracing.samplerArg=0.1`:                                  "/tracing/samplerArg",
-		`podinfo-like autoscaling.behavior={"scaleDwon":{}}`:              "/autoscaling/behavior",
+		`podinfo-like autoscaling.behavior={"scaleSideways":{}}`:          "/autoscaling/behavior",
 		`podinfo-like autoscaling={"minReplicas":5,"maxReplicas":2}`:      "autoscaling.minReplicas 5 is more than",
 		`podinfo-like canary.provider="istio"`:                            "/canary/provider",
 		`podinfo-like canary.provider="gatewayapi:v1"`:                    "canary.gatewayRefs",

@@ -103,7 +103,7 @@ func TestChartsThatFitNoKubernetesAreFound(t *testing.T) {
 			"{apiVersion: v1, kind: Service, metadata: {name: a, label: {}}}":                                        "label",
 			"{apiVersion: v1, kind: Service, metadata: {name: a}, spec: {ports: [{port: '80'}]}}":                    "/spec/ports/0/port",
 			"{apiVersion: autoscaling/v2beta2, kind: HorizontalPodAutoscaler, metadata: {name: a}}":                  "could not find schema",
-			"{apiVersion: flagger.app/v1beta1, kind: Canary, metadata: {name: a}, spec: {analysis: {tresholds: 1}}}": "tresholds",
+			"{apiVersion: flagger.app/v1beta1, kind: Canary, metadata: {name: a}, spec: {analysis: {tolerated: 1}}}": "tolerated",
 		} {
 			found := strings.Join(conform("object", []byte(object)), "\n")
 			if (found == "") != (wrong == "") || !strings.Contains(found, wrong) {
