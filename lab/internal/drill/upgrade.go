@@ -125,7 +125,7 @@ func (u *upgrade) begin(ctx context.Context) error {
 	if err := u.empty(ctx); err != nil {
 		return err
 	}
-	if err := u.release(ctx, u.Older.App, u.Older.Tags[0], "lab-"+u.run+"-first"); err != nil {
+	if err := u.release(ctx, u.App, u.Older.Tags[0], "lab-"+u.run+"-first"); err != nil {
 		return err
 	}
 	if err := u.served(ctx); err != nil {
@@ -150,7 +150,7 @@ func (u *upgrade) next() string {
 // whole is a release that the older gatekeeper sees from its begin to its end.
 func (u *upgrade) whole(ctx context.Context) error {
 	id := u.next()
-	if err := u.release(ctx, u.Older.App, u.Older.Tags[1], id); err != nil {
+	if err := u.release(ctx, u.App, u.Older.Tags[1], id); err != nil {
 		return err
 	}
 	_, err := u.ended(ctx, id, promoted)
@@ -160,7 +160,7 @@ func (u *upgrade) whole(ctx context.Context) error {
 // inFlight upgrades gatekeeper and load generator in the middle of a release of a service whose own chart stays as it is.
 func (u *upgrade) inFlight(ctx context.Context) error {
 	id := u.next()
-	if err := u.release(ctx, u.Older.App, u.Older.Tags[2], id); err != nil {
+	if err := u.release(ctx, u.App, u.Older.Tags[2], id); err != nil {
 		return err
 	}
 	before, err := u.halfway(ctx, id)

@@ -69,7 +69,8 @@ func TestCompare(t *testing.T) {
 		"anything":                        {rule("", "*", "*", "*"), use("demo", "apps", "deployments", "d", "get"), true},
 		"another account's": {
 			rule("", "", "pods", "list"),
-			Use{Right: Right{"demo/podinfo", "", "", "pods", "", "list"}, Times: 1}, false,
+			Use{Right: Right{"demo/podinfo", "", "", "pods", "", "list"}, Times: 1},
+			false,
 		},
 	} {
 		findings := Compare([]Rule{c.rule}, []Use{c.use}, nil)
