@@ -64,7 +64,9 @@ func Read(from io.Reader, say func(job, text string)) (Run, error) {
 		r.take(l)
 		switch {
 		case l.Raw || l.Command == "error" || l.Command == "warning":
-			say(l.Job, strings.TrimSpace(l.Text))
+			if text := lasting(l.Text); text != "" {
+				say(l.Job, text)
+			}
 		case l.StepResult == "failure":
 			say(l.Job, "step failed: "+l.Step)
 		}
@@ -73,6 +75,14 @@ func Read(from io.Reader, say func(job, text string)) (Run, error) {
 		return r, fmt.Errorf("read what act prints: %w", err)
 	}
 	return r, nil
+}
+
+var escape = regexp.MustCompile(`\x1b\[[0-9;?]*[A-Za-z]`)
+
+// lasting is what stays to be read of a line: act gives steps a terminal, where one that moves is painted over.
+func lasting(text string) string {
+	text = escape.ReplaceAllString(strings.TrimSpace(text), "")
+	return strings.TrimSpace(text[strings.LastIndex(text, "\r")+1:])
 }
 
 func (r *Run) take(l line) {

@@ -13,7 +13,7 @@ const printed = `time="2026-01-02T03:04:05Z" level=warning msg="no docker"
 {"jobID":"images","stage":"Main","step":"Build and push","stepID":["images"],"stepResult":"success"}
 {"jobID":"images","stage":"Post","step":"Build and push","stepID":["images"],"stepResult":"success"}
 {"jobID":"images","jobResult":"success","msg":"Job succeeded"}
-{"jobID":"deploy","msg":"  0s  10 %\n","raw_output":true,"stage":"Main","stepID":["rollout","wait"]}
+{"jobID":"deploy","msg":"\r\u001b[K  0s  moving\r\u001b[K  0s  \u001b[32m10 %\u001b[0m\n","raw_output":true,"stage":"Main","stepID":["rollout","wait"]}
 {"jobID":"deploy","arg":"9 of 40 requests failed","command":"error","kvPairs":{"title":"release x: rolled-back"},"level":"error","msg":"!","stage":"Main","stepID":["rollout","wait"]}
 {"jobID":"deploy","command":"summary","content":"## rolled back\n","stage":"Main","stepID":["rollout","wait"]}
 {"jobID":"deploy","command":"summary","content":"settled\n","stage":"Main","stepID":["rollout","4"]}
