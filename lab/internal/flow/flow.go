@@ -77,11 +77,9 @@ func Read(from io.Reader, say func(job, text string)) (Run, error) {
 	return r, nil
 }
 
-var escape = regexp.MustCompile(`\x1b\[[0-9;?]*[A-Za-z]`)
-
 // lasting is what stays to be read of a line: act gives steps a terminal, where one that moves is painted over.
 func lasting(text string) string {
-	text = escape.ReplaceAllString(strings.TrimSpace(text), "")
+	text = regexp.MustCompile(`\x1b\[[0-9;?]*[A-Za-z]`).ReplaceAllString(strings.TrimSpace(text), "")
 	return strings.TrimSpace(text[strings.LastIndex(text, "\r")+1:])
 }
 
@@ -114,10 +112,9 @@ func (r Run) Failed(job string) (names []string) {
 	return names
 }
 
-var foreign = regexp.MustCompile(`(?m)^\s*(?:- )?uses:\s*([\w.-]+/[\w./-]+@[0-9a-f]{40})`)
-
 // Foreign are the actions of other repositories that workflows or actions use, as owner/repository@commit, each once.
 func Foreign(files ...[]byte) (actions []string) {
+	foreign := regexp.MustCompile(`(?m)^\s*(?:- )?uses:\s*([\w.-]+/[\w./-]+@[0-9a-f]{40})`)
 	for _, text := range files {
 		for _, found := range foreign.FindAllSubmatch(text, -1) {
 			actions = append(actions, string(found[1]))
