@@ -111,20 +111,22 @@ func (c *Client) routeWeight(ctx context.Context, namespace, name string) (int, 
 	if err != nil {
 		return 0, fmt.Errorf("read HTTPRoute %s/%s: %w", namespace, name, err)
 	}
-	rules, _, err := unstructured.NestedSlice(route.Object, "spec", "rules")
-	if err != nil || len(rules) == 0 {
-		return 0, fmt.Errorf("read rules of HTTPRoute %s/%s: there are %d, %w", namespace, name, len(rules), err)
+	rules, _, _ := unstructured.NestedSlice(route.Object, "spec", "rules")
+	if len(rules) == 0 {
+		return 0, fmt.Errorf("read weight of HTTPRoute %s/%s: it has no rules", namespace, name)
 	}
 	last, _ := rules[len(rules)-1].(map[string]any)
 	backends, _, _ := unstructured.NestedSlice(last, "backendRefs")
 	for _, b := range backends {
-		if backend, _ := b.(map[string]any); backend["name"] == name+"-canary" {
-			weight, found, err := unstructured.NestedInt64(backend, "weight")
-			if err != nil || !found {
-				return 0, fmt.Errorf("read weight in HTTPRoute %s/%s: found %t, %w", namespace, name, found, err)
-			}
-			return int(weight), nil
+		backend, _ := b.(map[string]any)
+		if backend["name"] != name+"-canary" {
+			continue
 		}
+		weight, ok := backend["weight"].(int64)
+		if !ok {
+			return 0, fmt.Errorf("read weight of HTTPRoute %s/%s: it is %v", namespace, name, backend["weight"])
+		}
+		return int(weight), nil
 	}
 	return 0, nil
 }
