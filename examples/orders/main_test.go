@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -23,7 +24,7 @@ func TestOrders(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			registry := prometheus.NewRegistry()
 			answer := httptest.NewRecorder()
-			orders(registry, test.limit).ServeHTTP(answer, httptest.NewRequest("GET", "/orders/17", nil))
+			orders(registry, test.limit).ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/orders/17", nil))
 			if answer.Code != test.want {
 				t.Errorf("GET /orders/17 is %d %s, want %d", answer.Code, answer.Body, test.want)
 			}
