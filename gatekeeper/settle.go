@@ -32,7 +32,8 @@ type settleCmd struct {
 func (settleCmd) Help() string {
 	return `After a rollout that came back the primary serves the old version, and Helm's newest revision still holds the new one: the next
 upgrade that reuses values would bring it again. This runs helm rollback to the newest revision whose deploy id the primary runs.
-Flagger sees a pod template that it has promoted before and begins no rollout. Needs the program helm and its kubeconfig.
+Flagger sees a pod template that it has promoted before and begins no rollout, unless the two releases use other ConfigMaps or Secrets
+that it tracks: then it analyses the old version once more, against itself. Needs the program helm and its kubeconfig.
 
 It refuses while a rollout is under way or not begun, for Helm does not abort one: gatekeeper abort does. After wait's exit code
 2 with result rolled-back or aborted it can settle; after stuck a person must look; after a timeout (3) the rollout goes on.

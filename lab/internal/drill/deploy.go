@@ -49,8 +49,6 @@ func changes() [][2]string {
 
 const (
 	workflow = ".github/workflows/deploy.yml"
-	// faultsSecret is named in helm/podinfo-like/faults.
-	faultsSecret = "chaos"
 	// flowTime bounds one run of the workflow. The first builds everything with empty caches.
 	flowTime = 20 * time.Minute
 	// intervals of Flagger in which nothing may begin after Helm's release was brought back.
@@ -81,7 +79,7 @@ func (d *Drill) Deploys(ctx context.Context, f Flow) error {
 	if err := d.Install.Namespace(ctx, d.Namespace); err != nil {
 		return err
 	}
-	if err := d.Kube.SetSecret(ctx, d.Namespace, faultsSecret, "token", d.token); err != nil {
+	if err := d.faultsSecret(ctx); err != nil {
 		return err
 	}
 	gatekeepers, err := d.Kube.Pods(ctx, d.System, "gatekeeper")
@@ -112,6 +110,17 @@ func (d *Drill) Deploys(ctx context.Context, f Flow) error {
 		return ErrMissed
 	}
 	return err
+}
+
+// faultsSecret makes the Secret that helm/podinfo-like/faults name. Flagger must not track it: releases without a fault do not
+// use it, and a tracked Secret that is no longer used is a change, which begins a rollout when Helm's release is brought back.
+func (d *Drill) faultsSecret(ctx context.Context) error {
+	const secret = `{"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "chaos", "annotations": {"flagger.app/config-tracking": "disabled"}}, "stringData": {"token": %q}}`
+	objects, err := kube.Parse(fmt.Appendf(nil, secret, d.token))
+	if err != nil {
+		return err
+	}
+	return d.Kube.Apply(ctx, d.Namespace, objects)
 }
 
 // prepare clones what is committed, puts the stand-ins beside it, and returns act's flags that name them.
