@@ -38,13 +38,13 @@ type Newer struct {
 
 // Upgraded is what came of an upgrade with a release in flight.
 type Upgraded struct {
-	Misses   []string `json:"misses"`
-	Seconds  float64  `json:"seconds"`
-	Blink    float64  `json:"gatekeeperAway"` // seconds in which the gatekeeper did not answer
-	Users    load     `json:"users"`          // until the bad release
-	Victims  load     `json:"victims"`        // users of the bad release
-	Rollouts []string `json:"rollouts"`       // ids, the oldest first
-	Verified verified `json:"verified"`       // after all
+	Misses   []string
+	Seconds  float64
+	Blink    float64 // seconds in which the gatekeeper did not answer
+	Users    load    // until the bad release
+	Victims  load    // users of the bad release
+	Rollouts []string
+	Verified verified // after all
 }
 
 // verified is what `gatekeeper verify` says.
