@@ -192,6 +192,21 @@ func TestTheActionHandsValuesOverAsTheyAre(t *testing.T) {
 	}
 }
 
+// A chart that was checked out has no charts/ folder. Where Helm misses nothing, as with a link in charts/, nothing is fetched.
+func TestTheActionFetchesWhatTheChartDependsOn(t *testing.T) {
+	for status, want := range map[string]string{"missing": "dependency build chart\nupgrade ", "unpacked": "upgrade "} {
+		dir := t.TempDir()
+		borrow(t, dir, gated+"/upgrade")
+		sheet(t, dir, "chart/Chart.yaml", "name: shop\n", 0o644)
+		sheet(t, dir, "bin/helm", "#!/bin/sh\nif [ \"$1 $2\" = 'dependency list' ]; then printf 'NAME\\tSTATUS \\nmissing-things\\t"+status+"\\n\\n'; else echo \"$@\" >>asked; fi\n", 0o755)
+		out, err := bash(t, dir, gated+"/upgrade", "CHART=chart", "RELEASE=shop", "NAMESPACE=demo", "VALUES=", "SET=", "DEPLOY_ID=d-1", "DEPLOY_ID_VALUE=deployId")
+		asked, _ := os.ReadFile(filepath.Join(dir, "asked"))
+		if err != nil || !strings.HasPrefix(string(asked), want) {
+			t.Errorf("%s: %v, said %s; helm was asked\n%s", status, err, out, asked)
+		}
+	}
+}
+
 func TestTheActionRefusesAnotherExpectation(t *testing.T) {
 	dir := t.TempDir()
 	borrow(t, dir, gated+"/wait")
