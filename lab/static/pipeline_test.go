@@ -177,6 +177,7 @@ func inspect(t *testing.T, p sources) []string {
 	}
 	r.jenkins(p["Jenkinsfile"])
 	r.documented()
+	r.holds()
 	return r.problems
 }
 
@@ -530,4 +531,100 @@ func (r *review) documented() {
 			r.bad("docs/pipeline.md", "no workflow takes %s", found[1])
 		}
 	}
+}
+
+// rule is a part of a workflow or action without which a release would be unsafe.
+type rule struct {
+	file, at string // the way to the part, by keys, and names of steps
+	has      string // in the part as fmt prints it, where maps are sorted by key
+}
+
+// rules are short: what the other checks do not see missing.
+func rules() []rule {
+	const (
+		ci      = ".github/workflows/ci.yml"
+		deploy  = ".github/workflows/deploy.yml"
+		drill   = ".github/workflows/drill.yml"
+		release = ".github/workflows/release.yml"
+		action  = ".github/actions/gated-rollout/action.yml"
+	)
+	return []rule{
+		// Strangers' changes run without secrets and write nothing.
+		{ci, "on", "map[pull_request:<nil> push:map[branches:[main]]]"},
+		{ci, "permissions", "map[contents:read]"},
+		// Nothing is pushed or signed that was not tested, and no tag that is not VERSION.
+		{deploy, "on/push", "map[tags:[v*]]"},
+		{deploy, "jobs/test/steps/Hold the tag against VERSION/run", "make tagged"},
+		{deploy, "jobs/test/steps/Test/run", "make test"},
+		{deploy, "jobs/images/needs", "test"},
+		{deploy, "jobs/images/steps/Build and push/env/TAG", "${{ github.ref_type == 'tag' && github.ref_name || '' }}"},
+		{deploy, "jobs/images/steps/Build and push/env/CACHE", "github.ref_type != 'tag' &&"},
+		{deploy, "jobs/images/steps/Build and push/run", "version=$(hack/version pick"},
+		{deploy, "jobs/images/steps/Sign as this workflow/run", "cosign sign --yes"},
+		{deploy, "jobs/deploy/needs", "[test images]"},
+		{deploy, "jobs/deploy/environment/name", "${{ inputs.environment || vars.TAGS_ENVIRONMENT }}"},
+		{deploy, "jobs/deploy/steps/Attach entry, chart and sidecar/if", "always()"},
+		{deploy, "jobs/report/if", "always()"},
+		{deploy, "jobs/release/needs", "[test images deploy]"},
+		{deploy, "jobs/release/if", "github.event_name == 'push' && !cancelled() && needs.test.result == 'success' && needs.images.result == 'success' &&"},
+		{drill, "jobs/drill/environment/name", "${{ inputs.environment || vars.DRILL_ENVIRONMENT }}"},
+		{drill, "jobs/drill/steps/Release it with the fault; it must come back/with/expect", "rolled-back"},
+		{drill, "jobs/drill/steps/Report the drill/if", "always()"},
+		{drill, "jobs/drill/steps/Attach entry, chart and sidecar/if", "always()"},
+		{release, "on", "map[workflow_call:"},
+		{release, "jobs/publish/steps/Hold the tag against VERSION/run", "make tagged"},
+		{release, "jobs/publish/steps/Verify the images' signatures/run", "cosign verify --certificate-oidc-issuer"},
+		// A job that fails or is cancelled still keeps what is recorded, and does not leave Helm at a bad release.
+		{action, "runs/steps/Keep what is recorded/if", "always()"},
+		{action, "runs/steps/Bring Helm's release back to what was promoted last/if", "always()"},
+		{action, "runs/steps/Bring Helm's release back to what was promoted last/if", `"interrupted"`},
+	}
+}
+
+// rights are those of every job of a workflow that gives none: no more, no less.
+func rights() map[string]string {
+	return map[string]string{
+		".github/workflows/deploy.yml test":     "map[contents:read]",
+		".github/workflows/deploy.yml images":   "map[contents:read id-token:write packages:write]",
+		".github/workflows/deploy.yml deploy":   "map[contents:read id-token:write]",
+		".github/workflows/deploy.yml report":   "map[statuses:write]",
+		".github/workflows/deploy.yml release":  "map[attestations:write contents:write id-token:write packages:write]",
+		".github/workflows/drill.yml drill":     "map[contents:read id-token:write]",
+		".github/workflows/release.yml publish": "map[attestations:write contents:write id-token:write packages:write]",
+	}
+}
+
+// holds looks for what must be there.
+func (r *review) holds() {
+	for file, f := range r.flows {
+		for name, j := range f.Jobs {
+			if want := rights()[file+" "+name]; want != fmt.Sprint(j.Permissions) && (want != "" || j.Permissions != nil) {
+				r.bad(file+" "+name, "its permissions are %v, want %q", j.Permissions, want)
+			}
+		}
+	}
+	for _, one := range rules() {
+		var at any
+		if err := yaml.Unmarshal([]byte(r.sources[one.file]), &at); err != nil {
+			r.bad(one.file, "%v", err)
+			continue
+		}
+		for key := range strings.SplitSeq(one.at, "/") {
+			at = child(at, key)
+		}
+		if got := fmt.Sprint(at); !strings.Contains(got, one.has) {
+			r.bad(one.file, "%s is %q, %q must be in it", one.at, got, one.has)
+		}
+	}
+}
+
+// child is what a map holds under a key, or the step of a list with that name; nil without one.
+func child(of any, key string) any {
+	for _, one := range list(of) {
+		if one, _ := one.(map[string]any); one["name"] == key {
+			return one
+		}
+	}
+	all, _ := of.(map[string]any)
+	return all[key]
 }

@@ -266,8 +266,17 @@ func TestTheVersionIsWrittenEverywhere(t *testing.T) {
 		{"head -5 CHANGELOG.md", true, "# Changes\n\n## 0.3.0\n\n## 0.2.0\n"},
 		{"grep -hE '^(version|appVersion):|file:' helm/*/Chart.yaml | grep -vc 0.3.0", false, "0\n"},
 		{"hack/version check v0.3.0", false, `no section "## 0.3.0", or an empty one`},
-		{"hack/version pick", true, "0.3.0\n"},
+		{"git init -q . && git -c user.name=a -c user.email=a@example commit -q --allow-empty -m x", true, ""},
+		{"test $(hack/version pick) = 0.3.0-g$(git rev-parse HEAD | cut -c1-12)", true, ""},
 		{"hack/version pick 7.0-rc1", true, "7.0-rc1\n"},
+		{"hack/version pick 0.2.0", false, "0.2.0 is the name of a release"},
+		{"hack/version pick v9.9.9", false, "v9.9.9 is the name of a release"},
+		{"TAG=v0.3.0 hack/version pick", false, `no section "## 0.3.0", or an empty one`},
+		{"sed -i.old 's/^## 0.3.0$/&\\n\\n- third/; s/^## 0.2.0/&-rc.1/' CHANGELOG.md", true, ""},
+		{"hack/version pick v0.2.0-rc.1", false, "v0.2.0-rc.1 is the name of a release"},
+		{"TAG=v0.3.0 hack/version pick", true, "0.3.0\n"},
+		{"TAG=v9.9.9 hack/version pick", false, `the tag is "v9.9.9", but VERSION says 0.3.0`},
+		{"TAG=v9.9.9 hack/version pick 0.3.0", false, "0.3.0 is the name of a release"},
 		{"hack/version pick '$(shell id)'", false, "can not be the tag of an image"},
 	} {
 		out, err := bash(t, dir, c.line)

@@ -263,7 +263,7 @@ func (d *Drill) act(ctx context.Context, f Flow, of delivery, local []string, se
 		return fmt.Errorf("make folder: %w", err)
 	}
 	event, err := json.Marshal(map[string]any{"inputs": map[string]string{
-		"version": "0.0." + strconv.Itoa(number), "environment": "proof", "fault": of.fault, "note": note,
+		"version": "0.0." + strconv.Itoa(number) + "-proof", "environment": "proof", "fault": of.fault, "note": note,
 	}})
 	if err != nil {
 		return fmt.Errorf("encode event: %w", err)
