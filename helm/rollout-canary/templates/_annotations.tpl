@@ -4,7 +4,7 @@
 prometheus.io/scrape: "true"
 prometheus.io/port: {{ $v.metrics.port | quote }}
 prometheus.io/path: {{ $v.metrics.path | quote }}
-{{- range $key, $value := dict "deploy-id" $v.deployId "commit" $v.commit "commit-time" $v.commitTime "traceparent" $v.traceparent "change" $v.change }}
+{{- range $key, $value := dict "deploy-id" $v.deployId "commit" $v.commit "commit-time" $v.commitTime "traceparent" $v.traceparent "change" $v.change "note" $v.note }}
 {{- with $value }}
 rollout.monitoring/{{ $key }}: {{ . | quote }}
 {{- end }}

@@ -1,4 +1,4 @@
-{{/* The Canary. Values are read from the key "rollout-canary" alone. */}}
+{{/* The Canary. Values are read from the key "rollout-canary" alone; a chart that fills it from a key of its own names that one. */}}
 {{- define "rollout-canary" }}
 {{- $v := index .Values "rollout-canary" }}
 {{- if $v.enabled }}
@@ -8,7 +8,8 @@
 {{- $hooks := printf "%s/hooks/v1" (trimSuffix "/" $v.gatekeeper.url) }}
 {{- $policy := printf "metadata: {policy: %s}" (quote $v.policy) }}
 {{- if not (or $nginx $v.gatewayRefs) }}
-{{- fail "canary.provider gatewayapi:v1 needs canary.gatewayRefs" }}
+{{- $key := .Key | default "rollout-canary" }}
+{{- fail (printf "%s.provider gatewayapi:v1 needs %s.gatewayRefs" $key $key) }}
 {{- end -}}
 apiVersion: flagger.app/v1beta1
 kind: Canary
@@ -28,18 +29,21 @@ spec:
   autoscalerRef:
     apiVersion: autoscaling/v2
     kind: HorizontalPodAutoscaler
-    name: {{ $name }}
+    name: {{ $v.autoscalerName | default $name }}
   {{- end }}
   {{- if $nginx }}
   ingressRef:
     apiVersion: networking.k8s.io/v1
     kind: Ingress
-    name: {{ $name }}
+    name: {{ $v.ingress | default $name }}
   {{- end }}
   progressDeadlineSeconds: {{ $v.progressDeadlineSeconds }}
   # Without it the primary and its Services would vanish together with a deleted Canary, the target still at 0 pods.
   revertOnDeletion: true
   service:
+    {{- with $v.service.name }}
+    name: {{ . }}
+    {{- end }}
     port: {{ $v.service.port }}
     portName: {{ $v.service.portName }}
     targetPort: {{ $v.service.targetPort }}
@@ -47,6 +51,9 @@ spec:
     hosts: [{{ $host | quote }}]
     gatewayRefs:
       {{- toYaml $v.gatewayRefs | nindent 6 }}
+    {{- end }}
+    {{- with $v.service.extra }}
+    {{- toYaml . | nindent 4 }}
     {{- end }}
   analysis:
     interval: {{ $v.interval }}
