@@ -505,14 +505,25 @@ func (r *review) jenkins(text string) {
 	known := []string{}
 	for _, found := range regexp.MustCompile(`(?m)^\s+([A-Z_]+) = |name: '([A-Z_]+)'|(?:[a-z]+V|v)ariable: '([A-Z_]+)'`).FindAllStringSubmatch(text, -1) {
 		known = append(known, cmp.Or(found[1], found[2], found[3]))
+		if found[2] != "" && regexp.MustCompile(`(?m)^`+found[2]+` *\?=`).MatchString(r.makefile) {
+			r.bad("Jenkinsfile", "the parameter %s, set even when it is empty, is make's own %s", found[2], found[2])
+		}
 	}
-	scripts := regexp.MustCompile(`(?s)sh '''(.*?)'''|sh '([^'\n]+)'`).FindAllStringSubmatch(text, -1)
+	scripts := jenkinsScripts(text)
 	if len(scripts) < 5 {
 		r.bad("Jenkinsfile", "only %d scripts are found", len(scripts))
 	}
-	for _, found := range scripts {
-		s.script(found[1]+found[2], known)
+	for _, text := range scripts {
+		s.script(text, known)
 	}
+}
+
+// jenkinsScripts are the scripts of a Jenkinsfile, as Jenkins hands them to the shell.
+func jenkinsScripts(text string) (scripts []string) {
+	for _, found := range regexp.MustCompile(`(?s)sh '''(.*?)'''|sh '([^'\n]+)'`).FindAllStringSubmatch(text, -1) {
+		scripts = append(scripts, found[1]+found[2])
+	}
+	return scripts
 }
 
 // documented holds the variables and secrets of environments against the tables of docs/pipeline.md, both ways.

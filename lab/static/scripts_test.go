@@ -300,3 +300,64 @@ func TestTheReportOfADrillSaysWhetherItCameBack(t *testing.T) {
 		}
 	}
 }
+
+// What the Jenkinsfile keeps is the record of its own release, also when an earlier rollout is the Canary's newest.
+func TestJenkinsReportsItsOwnRelease(t *testing.T) {
+	scripts := jenkinsScripts(readSources(t)["Jenkinsfile"])
+	const under, back = `{"state":"under-way","rollout":{"id":"r2"}}`, `{"result":"rolled-back","exitCode":2,"rollout":"r2"}`
+	for name, c := range map[string]struct{ helm, printed, asked string }{
+		"rolled back":   {"exit 0", under + "\n" + back, "wait,report r2 --file,settle --deploy-id d-7"},
+		"ended at once": {"exit 0", under, "wait,report r2 --file,settle --deploy-id d-7"},
+		"no rollout":    {"exit 0", `{"result":"timeout","exitCode":3,"rollout":""}`, "wait,settle --deploy-id d-7"},
+		"Helm refused":  {"exit 1", "", "settle --deploy-id d-7"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			borrow(t, dir, "hack/version", "VERSION", "CHANGELOG.md")
+			sheet(t, dir, "build/app.digest", "sha256:aa", 0o644)
+			sheet(t, dir, "build/wait.json", `{"rollout":"r1"}`, 0o644) // of the build before
+			sheet(t, dir, "hack/release-values", "#!/bin/sh\necho commit=x\n", 0o755)
+			sheet(t, dir, "bin/make", "#!/bin/sh\n", 0o755)
+			sheet(t, dir, "bin/helm", "#!/bin/sh\n"+c.helm+"\n", 0o755)
+			sheet(t, dir, "build/gatekeeper", "#!/bin/sh\ncase $1 in\nwait) echo wait >>asked; echo '"+c.printed+"'; exit 2 ;;\nreport) echo $1 $2 $3 >>asked ;;\n*) shift 7; echo settle $* >>asked ;;\nesac\n", 0o755)
+			sheet(t, dir, "asked", "", 0o644)
+			for _, script := range scripts[len(scripts)-3:] {
+				sheet(t, dir, "script", script, 0o755)
+				out, err := bash(t, dir, "bash ./script", "RELEASE_VERSION=1-rc", "TAG=", "FAULT=none", "RELEASE=podinfo", "NAMESPACE=demo", "REGISTRY=r", "DEPLOY_ID=d-7")
+				if failed := err != nil; failed != strings.Contains(script, "helm upgrade") {
+					t.Errorf("%v, said\n%s", err, out)
+				}
+			}
+			asked, err := os.ReadFile(filepath.Join(dir, "asked"))
+			if got := strings.ReplaceAll(strings.TrimSpace(string(asked)), "\n", ","); err != nil || got != c.asked {
+				t.Errorf("%v: asked for %q, want %q", err, got, c.asked)
+			}
+		})
+	}
+}
+
+// An image whose digest is not known is not signed, and the registry's password does not stay.
+func TestJenkinsSignsWhatItPushed(t *testing.T) {
+	scripts := jenkinsScripts(readSources(t)["Jenkinsfile"])
+	for name, c := range map[string]struct {
+		images, says string
+		ok           bool
+	}{
+		"all":     {`{"app":{"containerimage.digest":"sha256:a"},"gatekeeper":{"containerimage.digest":"sha256:b"},"loadgen":{"containerimage.digest":"sha256:c"}}`, "r.example/x/loadgen@sha256:c", true},
+		"missing": {`{"app":{"containerimage.digest":"sha256:a"},"gatekeeper":{}}`, "r.example/x/app@sha256:a", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			borrow(t, dir, "hack/version", "VERSION", "CHANGELOG.md")
+			sheet(t, dir, "build/images.json", c.images, 0o644)
+			for _, program := range []string{"make", "docker", "cosign"} {
+				sheet(t, dir, "bin/"+program, "#!/bin/sh\necho "+program+" $*\n", 0o755)
+			}
+			sheet(t, dir, "script", scripts[len(scripts)-4], 0o755)
+			out, err := bash(t, dir, "bash ./script", "RELEASE_VERSION=1-rc", "TAG=", "REGISTRY=r.example/x", "REGISTRY_USER=u", "REGISTRY_PASSWORD=p", "COSIGN_KEY=k")
+			if (err == nil) != c.ok || !strings.Contains(out, c.says) || strings.Contains(out, "null") || !strings.HasSuffix(out, "docker logout r.example\n") {
+				t.Errorf("%v, said\n%s", err, out)
+			}
+		})
+	}
+}

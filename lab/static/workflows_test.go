@@ -62,6 +62,7 @@ func TestMistakesInTheWorkflowsAreFound(t *testing.T) {
 		"a secret":                                 {deploy, "secrets.KUBECONFIG", "secrets.KUBE", "does not tell of secrets.KUBE"},
 		"an expression in a script":                {deploy, "run: make tagged TAG=\"$GITHUB_REF_NAME\"", "run: make tagged TAG=\"${{ github.ref_name }}\"", "an expression stands in a script"},
 		"an expression in a script of the action":  {action, `run: exec "$GITHUB_ACTION_PATH/report"`, "run: echo ${{ inputs.release }}", "an expression stands in a script"},
+		"a parameter that make takes":              {"Jenkinsfile", "name: 'RELEASE_VERSION'", "name: 'VERSION'", "make's own VERSION"},
 		"Groovy in a script":                       {"Jenkinsfile", "sh 'make test'", `sh "make test ${params.NOTE}"`, "double quotes"},
 		"a pin by tag":                             {access, "azure/login@532459ea530d8321f2fb9bb10d1e0bcf23869a43", "azure/login@v3", "is not pinned"},
 		"a pin without its version":                {ci, " # v7.0.1\n", "\n", "is not pinned"},
