@@ -13,12 +13,14 @@ import (
 func TestCommands(t *testing.T) {
 	dir := t.TempDir()
 	good, bad := filepath.Join(dir, "good.yaml"), filepath.Join(dir, "bad.yaml")
+	people, all := filepath.Join(dir, "people"), filepath.Join(dir, "all")
 	rules, short := filepath.Join(dir, "rules"), filepath.Join(dir, "short")
 	if err := os.Mkdir(rules, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	for file, text := range map[string]string{
 		filepath.Join(rules, "careful.yaml"): "name: careful\n", short: "hunter2\n", good: "name: careful\nbake: {first: 2m}\n", bad: "name: careful\nslo: {objektive: 99}\n",
+		people: "operator ann 0123456789abcdef\n", all: "operator ann 0123456789abcdef\nflagger flagger fedcba9876543210\n",
 	} {
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -48,6 +50,8 @@ func TestCommands(t *testing.T) {
 		"serve with alerts easily guessed":     {[]string{"serve", "--data", dir, "--alerts-token-file", short}, "", "--alerts-token is shorter than 16"},
 		"serve with tokens that are long":      {[]string{"serve", "--data", dir, "--operator-token", "hunter2-hunter2-", "--trusted-proxies", "10.42.0.0/16,fd00::/8", "--oidc-audience", "a", "--oidc-repositories", "acme/shop,acme/cart-*"}, "", "--kubeconfig"},
 		"serve with hooks for nobody":          {[]string{"serve", "--data", dir, "--hook-auth"}, "", "--tokens-file"},
+		"serve with hooks nobody may ask":      {[]string{"serve", "--data", dir, "--hook-auth", "--tokens-file", people}, "", "no token of the role flagger"},
+		"serve with hooks Flagger may ask":     {[]string{"serve", "--data", dir, "--hook-auth", "--tokens-file", all}, "", "--kubeconfig"},
 		"serve that keeps nothing":             {[]string{"serve", "--data", dir, "--keep-ticks", "5m"}, "", "at least 1h"},
 		"serve with a bad policy does not run": {[]string{"serve", "--data", dir, "--policies", dir}, "", "bad.yaml"},
 	})

@@ -53,6 +53,9 @@ func (f accessFlags) access(now func() time.Time, log *slog.Logger) (web.Access,
 	if err != nil {
 		return web.Access{}, err
 	}
+	if f.HookAuth && !tokens.Any(web.Flagger) {
+		return web.Access{}, fmt.Errorf("--hook-auth: %s has no token of the role flagger, so no hook could be answered: add a line \"flagger NAME TOKEN\", and give each Canary that token before", f.TokensFile)
+	}
 	a := web.Access{Anonymous: web.Role(f.Anonymous), Tokens: tokens}
 	if f.OIDCAudience == "" && len(f.OIDCRepositories)+len(f.OIDCSubjects)+len(f.OIDCEnvironments) == 0 {
 		return a, nil

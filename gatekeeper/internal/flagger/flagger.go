@@ -16,6 +16,7 @@ import (
 	"github.com/gin-gonic/gin"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
+	"golang.org/x/time/rate"
 
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/rollout"
 )
@@ -69,11 +70,19 @@ func no(hook rollout.Hook) int {
 	}
 }
 
+// After refusalBurst lines of the log about hooks without a password there is one more every refusalEvery: who guesses, or a
+// Canary without its token, must not fill the log.
+const (
+	refusalEvery = 5 * time.Second
+	refusalBurst = 20
+)
+
 // door holds what the handlers share.
 type door struct {
 	answerer Answerer
 	known    func(password string) bool
 	log      *slog.Logger
+	refusals *rate.Limiter // of the lines that say so; the metric counts each
 	requests *prometheus.CounterVec
 	duration *prometheus.HistogramVec
 }
@@ -87,6 +96,7 @@ func New(answerer Answerer, healthy func() error, known func(password string) bo
 		answerer: answerer,
 		known:    known,
 		log:      log,
+		refusals: rate.NewLimiter(rate.Every(refusalEvery), refusalBurst),
 		requests: f.NewCounterVec(prometheus.CounterOpts{Name: "gatekeeper_hook_requests_total", Help: "Hook calls, by hook and status code."}, []string{"hook", "status"}),
 		duration: f.NewHistogramVec(prometheus.HistogramOpts{Name: "gatekeeper_hook_duration_seconds", Help: "Time to answer a hook.", Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .5, 1}}, []string{"hook"}),
 	}
@@ -122,7 +132,9 @@ func (d *door) measured(hook rollout.Hook) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		began := time.Now()
 		if !d.mayAsk(c.Request) {
-			d.log.Warn("hook without a password that is known refused", "hook", hook, "from", c.RemoteIP())
+			if d.refusals.Allow() {
+				d.log.Warn("hook without a password that is known refused", "hook", hook, "from", c.RemoteIP())
+			}
 			c.String(http.StatusUnauthorized, "the webhook's URL needs a token of the role flagger: http://flagger:TOKEN@host/hooks/v1/%s\n", hook)
 			d.requests.WithLabelValues(string(hook), "401").Inc()
 			return

@@ -1,6 +1,7 @@
 package flagger
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -158,7 +159,8 @@ func FuzzDecode(f *testing.F) {
 func TestHooksThatNeedAPassword(t *testing.T) {
 	holds := map[string]bool{"old": true, "new": true}
 	a := &answerer{yes: true}
-	door := New(a, func() error { return nil }, func(password string) bool { return holds[password] }, prometheus.NewRegistry(), slog.New(slog.DiscardHandler))
+	log := &bytes.Buffer{}
+	door := New(a, func() error { return nil }, func(password string) bool { return holds[password] }, prometheus.NewRegistry(), slog.New(slog.NewTextHandler(log, nil)))
 	ask := func(hook rollout.Hook, password string) int {
 		a.told = ""
 		req := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/hooks/v1/"+string(hook), strings.NewReader(payload))
@@ -179,6 +181,12 @@ func TestHooksThatNeedAPassword(t *testing.T) {
 	delete(holds, "old")
 	if got := ask(rollout.Rollback, "old"); got != 401 {
 		t.Errorf("a password that was taken away: status %d", got)
+	}
+	for range 3 * refusalBurst {
+		ask(rollout.Rollback, "guess")
+	}
+	if got := strings.Count(log.String(), "refused"); got < refusalBurst || got > 2*refusalBurst || strings.Contains(log.String(), "guess") {
+		t.Errorf("%d lines of over %d refusals, want a few, without a password:\n%s", got, 3*refusalBurst, log)
 	}
 	if status, _ := call(door, http.MethodGet, "/readyz", ""); status != 200 {
 		t.Errorf("a probe: status %d", status)

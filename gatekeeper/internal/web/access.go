@@ -206,6 +206,20 @@ func (t *Tokens) Has(role Role, secret string) bool {
 	return ok && who.Role == role
 }
 
+// Any reports whether some token is of that role as the file was read last.
+func (t *Tokens) Any(role Role) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, known := range []map[key]identity{t.given, t.read} {
+		for _, who := range known {
+			if who.Role == role {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // Access is who may do what.
 type Access struct {
 	// Anonymous is the role of whoever sends no credentials: Viewer or None.

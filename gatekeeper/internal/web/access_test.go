@@ -135,10 +135,16 @@ func TestTokensOfAFileAreReadAgain(t *testing.T) {
 	want("second-token-of-ann", "ann")
 	want("first-token-of-ann", "")
 
+	if tokens.Any(Flagger) || !tokens.Any(Operator) {
+		t.Error("there is a token of ann's, an operator, and none of the role flagger")
+	}
 	write("operator ann second-token-of-ann\nflagger flagger token-of-flagger\n")
 	now = now.Add(time.Second)
 	if !tokens.Has(Flagger, "token-of-flagger") || tokens.Has(Flagger, "second-token-of-ann") || tokens.Has(Flagger, "") {
 		t.Error("hooks are not open to the one token of the role flagger alone")
+	}
+	if !tokens.Any(Flagger) {
+		t.Error("the token of the role flagger is not seen")
 	}
 
 	write("operator ann short\n")
