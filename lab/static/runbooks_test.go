@@ -140,3 +140,22 @@ func namesAreOn(t *testing.T, name string, records []string, alerts map[string]s
 		}
 	}
 }
+
+// Taken back by hand, traffic is back in each rule, also that of users who were bound to the canary by a cookie.
+func TestTheRunbookTakesTheTrafficOfEveryRuleBack(t *testing.T) {
+	jq, err := exec.LookPath("jq")
+	if err != nil {
+		t.Skip("needs jq, which the runbook's command runs")
+	}
+	_, program, _ := strings.Cut(runbooks(t), "get httproute podinfo -o json |\n     jq '")
+	program, _, _ = strings.Cut(program, "'")
+	command := exec.CommandContext(t.Context(), jq, "-c", program)
+	command.Stdin = strings.NewReader(`{"spec":{"rules":[{"backendRefs":[{"name":"podinfo-primary","weight":0},{"name":"podinfo-canary","weight":100}]},
+		{"backendRefs":[{"name":"podinfo-canary","weight":40},{"name":"podinfo-primary","weight":60}]},{"backendRefs":[{"name":"other","weight":7}]},{"filters":[]}]}}`)
+	out, err := command.CombinedOutput()
+	const want = `{"spec":{"rules":[{"backendRefs":[{"name":"podinfo-primary","weight":100},{"name":"podinfo-canary","weight":0}]},` +
+		`{"backendRefs":[{"name":"podinfo-canary","weight":0},{"name":"podinfo-primary","weight":100}]},{"backendRefs":[{"name":"other","weight":7}]},{"filters":[]}]}}` + "\n"
+	if err != nil || string(out) != want {
+		t.Errorf("%v, the rules become\n%s want\n%s", err, out, want)
+	}
+}
