@@ -312,6 +312,9 @@ func (s *scope) local(uses string, with map[string]any) map[string]bool {
 // release looks at the chart, values files and values that the action gated-rollout is called with.
 func (s *scope) release(with map[string]any) {
 	chart := fmt.Sprint(with["chart"])
+	if strings.HasPrefix(chart, "${{") {
+		chart = "helm/podinfo-like" // as it is or was at another commit
+	}
 	for line := range strings.Lines(fmt.Sprint(with["values"])) {
 		line = strings.TrimSpace(line)
 		if found := regexp.MustCompile(`'(helm/[^']*)'`).FindStringSubmatch(line); found != nil {
@@ -578,6 +581,16 @@ func rules() []rule {
 		{deploy, "jobs/report/if", "always()"},
 		{deploy, "jobs/release/needs", "[test images deploy]"},
 		{deploy, "jobs/release/if", "github.event_name == 'push' && !cancelled() && needs.test.result == 'success' && needs.images.result == 'success' &&"},
+		// A drill throws no release out, is of what runs, and leaves no fault behind.
+		{drill, "jobs/free/steps/Look for releases that run or wait/run", "gh run list"},
+		{drill, "jobs/drill/needs", "free"},
+		{drill, "jobs/drill/if", "needs.free.outputs.releases == '0'"},
+		{drill, "jobs/drill/steps/Bring Helm's release to what runs, or refuse/run", "gatekeeper settle"},
+		{drill, "jobs/drill/steps/Take its chart, for what a chart changes beside the pods is not judged/with/ref", "${{ steps.running.outputs.commit }}"},
+		{drill, "jobs/drill/steps/Release it with the fault; it must come back/with/chart", "${{ steps.running.outputs.chart }}"},
+		{drill, "jobs/drill/steps/Release it with the fault; it must come back/with/set", "${{ steps.running.outputs.trace }}"},
+		{drill, "jobs/drill/steps/Release what ran before again, for the fault was promoted/if", "always() && steps.rollout.outputs.result == 'promoted'"},
+		{drill, "jobs/drill/steps/Release what ran before again, for the fault was promoted/with/deploy-id", "-again"},
 		{drill, "jobs/drill/environment/name", "${{ inputs.environment || vars.DRILL_ENVIRONMENT }}"},
 		{drill, "jobs/drill/steps/Release it with the fault; it must come back/with/expect", "rolled-back"},
 		{drill, "jobs/drill/steps/Report the drill/if", "always()"},
@@ -600,6 +613,7 @@ func rights() map[string]string {
 		".github/workflows/deploy.yml deploy":   "map[contents:read id-token:write]",
 		".github/workflows/deploy.yml report":   "map[statuses:write]",
 		".github/workflows/deploy.yml release":  "map[attestations:write contents:write id-token:write packages:write]",
+		".github/workflows/drill.yml free":      "map[actions:read]",
 		".github/workflows/drill.yml drill":     "map[contents:read id-token:write]",
 		".github/workflows/release.yml publish": "map[attestations:write contents:write id-token:write packages:write]",
 	}
