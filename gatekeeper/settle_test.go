@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,7 +16,7 @@ import (
 // make provedeploy.
 const standIn = `#!/bin/sh
 case "$1" in
-history) printf '%s' "$HELM_HISTORY" ;;
+history) [ -n "$HELM_HISTORY" ] || { echo "Error: release: not found" >&2; exit 1; }; printf '%s' "$HELM_HISTORY" ;;
 get) id=v1; [ "$5" = 3 ] && id=v2
 	printf 'kind: Deployment\nmetadata: {name: shop}\nspec: {template: {metadata: {annotations: {rollout.monitoring/deploy-id: %s}}}}\n' "$id" ;;
 rollback) [ -z "$HELM_BROKEN" ] || { echo "Error: no permission" >&2; exit 1; }; echo "$*" >>"$HELM_LOG" ;;
@@ -85,6 +87,73 @@ func TestSettleFollowsTheGatekeeper(t *testing.T) {
 	expect("no such Canary", 1, "unknown canary", "", "--canary", "demo/none")
 	t.Setenv("PATH", t.TempDir())
 	expect("no helm", 1, "install it: https://helm.sh", "")
+}
+
+// Nobody watches a release whose pipeline is gone: it is sent back all the same, from wherever it stands.
+func TestSettleSendsBackWhatMustNotStay(t *testing.T) {
+	const (
+		deployed = `[{"revision":2,"status":"superseded"},{"revision":3,"status":"deployed"}]`
+		killed   = `[{"revision":2,"status":"deployed"},{"revision":3,"status":"pending-upgrade"}]`
+		failed   = `[{"revision":2,"status":"deployed"},{"revision":3,"status":"failed"}]`
+		refused  = `[{"revision":2,"status":"deployed"}]`
+	)
+	cancelled := func(g *gatekeeper, at string) {
+		ctx, cancel := context.WithCancelCause(g.t.Context())
+		w := g.wait(ctx, "--abort-on-cancel", "--token", "a-pipeline's-token")
+		w.until(at)
+		cancel(errors.New("by GitHub"))
+		w.ends(exitInterrupted, "")
+	}
+	begins := func(g *gatekeeper) { // Flagger, and takes it back as it is told
+		g.flows("v2", 0)
+		g.wait(g.t.Context()).until("aborted by pipeline")
+		g.rests(rollout.Failed)
+	}
+	for name, c := range map[string]struct {
+		history       string
+		before, after func(*gatekeeper) // settle is called
+		code          int
+		says          string
+		helm          string
+		more          []string
+	}{
+		"cancelled before Flagger begins": {deployed, func(g *gatekeeper) { g.deployed("v2"); cancelled(g, "has not begun") }, begins, 0, "back to revision 2", "rollback shop 2 --namespace demo", nil},
+		"cancelled while it has traffic":  {deployed, func(g *gatekeeper) { g.flows("v2", 0); cancelled(g, " 10 %  ") }, begins, 0, "back to revision 2", "rollback shop 2 --namespace demo", nil},
+		"nobody has waited yet":           {deployed, func(g *gatekeeper) { g.flows("v2", 0) }, begins, 0, "back to revision 2", "rollback shop 2 --namespace demo", nil},
+		"helm upgrade was killed":         {killed, func(g *gatekeeper) { g.deployed("v2") }, begins, 0, "back to revision 2", "rollback shop 2 --namespace demo", nil},
+		"helm upgrade failed half way":    {failed, func(g *gatekeeper) { g.deployed("v2") }, begins, 0, "back to revision 2", "rollback shop 2 --namespace demo", nil},
+		"helm upgrade was refused":        {refused, nil, nil, 0, "nothing to do: Helm's newest revision 2 (deploy id v1)", "", nil},
+		"helm install was refused":        {"", nil, nil, 0, "nothing to do", "", nil},
+		"Flagger does not begin":          {deployed, func(g *gatekeeper) { g.deployed("v2") }, nil, exitLate, "has not begun with it", "", []string{"--timeout", "100ms"}},
+		"it was promoted": {deployed, func(g *gatekeeper) {
+			g.flows("v2", 0)
+			g.wait(g.t.Context()).until("pass  ")
+			g.rests(rollout.Succeeded)
+		}, nil, exitBack, "the primary runs the release v2 already", "", nil},
+		"who has no right to abort": {deployed, func(g *gatekeeper) { g.flows("v2", 0) }, nil, 1, "(401)", "", []string{"--token", ""}},
+		"only asked":                {deployed, func(g *gatekeeper) { g.flows("v2", 0); g.wait(g.t.Context()).until(" 10 %  ") }, nil, 0, "would be aborted", "", []string{"--dry-run"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			log := withHelm(t)
+			t.Setenv("HELM_HISTORY", c.history)
+			g := newGatekeeper(t)
+			if c.before != nil {
+				c.before(g)
+			}
+			ended := make(chan bool)
+			go func() {
+				defer close(ended)
+				code, said, back := g.settle(log, append([]string{"--deploy-id", "v2", "--token", "a-pipeline's-token"}, c.more...)...)
+				if code != c.code || !strings.Contains(said, c.says) || back != c.helm {
+					t.Errorf("exit %d, helm %q, want %d, %q and %q:\n%s", code, back, c.code, c.helm, c.says, said)
+				}
+			}()
+			if c.after != nil {
+				c.after(g)
+			}
+			<-ended
+		})
+	}
 }
 
 // Whoever aborted may wait for the end.

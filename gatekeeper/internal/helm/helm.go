@@ -22,6 +22,9 @@ type Revision struct {
 	Status string `json:"status"`
 }
 
+// ErrNoRelease is returned where Helm knows no release of that name.
+var ErrNoRelease = errors.New("no such release")
+
 // History is what Helm remembers of the release, newest first.
 func (r Release) History(ctx context.Context) ([]Revision, error) {
 	text, err := r.helm(ctx, "history", r.Name, "--output", "json")
@@ -56,6 +59,8 @@ func (r Release) helm(ctx context.Context, args ...string) ([]byte, error) {
 	switch {
 	case errors.Is(err, exec.ErrNotFound):
 		return nil, fmt.Errorf("run helm: %w; install it: https://helm.sh/docs/intro/install", err)
+	case err != nil && strings.Contains(errs.String(), "release: not found"):
+		return nil, fmt.Errorf("helm %s %s -n %s: %w", args[0], r.Name, r.Namespace, ErrNoRelease)
 	case err != nil:
 		return nil, fmt.Errorf("helm %s %s -n %s: %w: %s", args[0], r.Name, r.Namespace, err, strings.TrimSpace(errs.String()))
 	}

@@ -67,14 +67,15 @@ func Allowed(c Cluster) error {
 }
 
 // Choose takes the newest of Helm's revisions that carries the deploy id which the primary runs. History is newest first, and
-// need not be longer than to the first of them.
-func Choose(stable string, history []Past) (Choice, error) {
+// need not be longer than to the first of them. Own is the deploy id of a release whose helm is known to have ended, "" if none is:
+// where that one was killed its revision stays pending, and Helm goes back from it like from any other.
+func Choose(stable, own string, history []Past) (Choice, error) {
 	if len(history) == 0 {
 		return Choice{}, fmt.Errorf("%w: Helm's history is empty", ErrPerson)
 	}
 	now := history[0]
-	switch now.Status {
-	case "pending-install", "pending-upgrade", "pending-rollback", "uninstalling":
+	pending := slices.Contains([]string{"pending-install", "pending-upgrade", "pending-rollback", "uninstalling"}, now.Status)
+	if pending && (own == "" || now.DeployID != own) {
 		return Choice{}, fmt.Errorf("%w: Helm's revision %d is %s: another helm is at work, or was killed; see helm history", ErrUnderWay, now.Number, now.Status)
 	}
 	if now.Status == "deployed" && now.DeployID == stable {

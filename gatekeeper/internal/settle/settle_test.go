@@ -54,25 +54,28 @@ func TestAllowed(t *testing.T) {
 
 func TestChoose(t *testing.T) {
 	for name, c := range map[string]struct {
+		own      string
 		history  []Past
 		from, to int
 		kind     error
 		says     string
 	}{
-		"back by one":                      {[]Past{{2, "deployed", "run-2"}, {1, "superseded", "run-1"}}, 2, 1, nil, "run-1"},
-		"over releases that came back":     {[]Past{{4, "deployed", "run-4"}, {3, "superseded", "run-3"}, {2, "superseded", ""}, {1, "superseded", "run-1"}}, 4, 1, nil, "revision 4 (deploy id run-4)"},
-		"the newest of several":            {[]Past{{4, "deployed", "run-2"}, {3, "superseded", "run-1"}, {2, "superseded", "run-2"}, {1, "superseded", "run-1"}}, 4, 3, nil, ""},
-		"it is there already":              {[]Past{{3, "deployed", "run-1"}}, 3, 0, nil, "nothing to do"},
-		"the way back broke":               {[]Past{{3, "failed", "run-1"}, {2, "superseded", "run-2"}}, 3, 3, nil, ""},
-		"Helm waited for it in vain":       {[]Past{{2, "deployed", "run-2"}, {1, "failed", "run-1"}}, 2, 1, nil, ""},
-		"the upgrade itself failed":        {[]Past{{2, "failed", "run-2"}, {1, "deployed", "run-1"}}, 2, 1, nil, ""},
-		"without a deploy id":              {[]Past{{2, "deployed", ""}, {1, "superseded", "run-1"}}, 2, 1, nil, "without a deploy id"},
-		"another helm is at work":          {[]Past{{2, "pending-upgrade", "run-2"}, {1, "deployed", "run-1"}}, 0, 0, ErrUnderWay, "pending-upgrade"},
-		"what the primary runs is pruned":  {[]Past{{12, "deployed", "run-12"}, {11, "superseded", "run-11"}}, 0, 0, ErrPerson, "--history-max"},
-		"what the primary runs is removed": {[]Past{{2, "deployed", "run-2"}, {1, "uninstalled", "run-1"}}, 0, 0, ErrPerson, ""},
-		"nothing is known":                 {nil, 0, 0, ErrPerson, "empty"},
+		"back by one":                      {"", []Past{{2, "deployed", "run-2"}, {1, "superseded", "run-1"}}, 2, 1, nil, "run-1"},
+		"over releases that came back":     {"", []Past{{4, "deployed", "run-4"}, {3, "superseded", "run-3"}, {2, "superseded", ""}, {1, "superseded", "run-1"}}, 4, 1, nil, "revision 4 (deploy id run-4)"},
+		"the newest of several":            {"", []Past{{4, "deployed", "run-2"}, {3, "superseded", "run-1"}, {2, "superseded", "run-2"}, {1, "superseded", "run-1"}}, 4, 3, nil, ""},
+		"it is there already":              {"", []Past{{3, "deployed", "run-1"}}, 3, 0, nil, "nothing to do"},
+		"the way back broke":               {"", []Past{{3, "failed", "run-1"}, {2, "superseded", "run-2"}}, 3, 3, nil, ""},
+		"Helm waited for it in vain":       {"", []Past{{2, "deployed", "run-2"}, {1, "failed", "run-1"}}, 2, 1, nil, ""},
+		"the upgrade itself failed":        {"", []Past{{2, "failed", "run-2"}, {1, "deployed", "run-1"}}, 2, 1, nil, ""},
+		"without a deploy id":              {"", []Past{{2, "deployed", ""}, {1, "superseded", "run-1"}}, 2, 1, nil, "without a deploy id"},
+		"another helm is at work":          {"", []Past{{2, "pending-upgrade", "run-2"}, {1, "deployed", "run-1"}}, 0, 0, ErrUnderWay, "pending-upgrade"},
+		"our helm was killed":              {"run-2", []Past{{2, "pending-upgrade", "run-2"}, {1, "deployed", "run-1"}}, 2, 1, nil, "run-1"},
+		"another helm after ours":          {"run-2", []Past{{3, "pending-upgrade", "run-3"}, {2, "failed", "run-2"}, {1, "deployed", "run-1"}}, 0, 0, ErrUnderWay, "revision 3"},
+		"what the primary runs is pruned":  {"", []Past{{12, "deployed", "run-12"}, {11, "superseded", "run-11"}}, 0, 0, ErrPerson, "--history-max"},
+		"what the primary runs is removed": {"", []Past{{2, "deployed", "run-2"}, {1, "uninstalled", "run-1"}}, 0, 0, ErrPerson, ""},
+		"nothing is known":                 {"", nil, 0, 0, ErrPerson, "empty"},
 	} {
-		got, err := Choose("run-1", c.history)
+		got, err := Choose("run-1", c.own, c.history)
 		said := got.Why
 		if err != nil {
 			said = err.Error()
@@ -80,6 +83,46 @@ func TestChoose(t *testing.T) {
 		if !errors.Is(err, c.kind) || got.From != c.from || got.To != c.to || !strings.Contains(said, c.says) {
 			t.Errorf("%s: %+v, %v; want from %d to %d, %v with %q", name, got, err, c.from, c.to, c.kind, c.says)
 		}
+	}
+}
+
+func TestNext(t *testing.T) {
+	ours := Past{2, "failed", "run-2"}
+	for name, c := range map[string]struct {
+		stands Release
+		step   Step
+		kind   error
+		says   string
+	}{
+		"Helm never took it in":            {Release{State: "unknown", Newest: Past{1, "deployed", "run-1"}}, Leave, nil, "revision 1 (deploy id run-1) is not"},
+		"Helm has nothing":                 {Release{State: "unknown"}, Leave, nil, "without a deploy id"},
+		"another one came after it":        {Release{State: "under-way", Newest: Past{3, "deployed", "run-3"}}, Leave, nil, "revision 3"},
+		"not seen yet":                     {Release{State: "unknown", Newest: ours}, Look, nil, ""},
+		"it did not reach the cluster":     {Release{State: "unknown", Newest: ours, Absent: true}, Back, nil, ""},
+		"Flagger has not begun":            {Release{State: "waiting", Newest: ours, Absent: true}, Look, nil, ""},
+		"it has begun":                     {Release{State: "under-way", Newest: ours}, Abort, nil, ""},
+		"the abort is not carried out yet": {Release{State: "under-way", Newest: ours, Aborted: true}, Look, nil, ""},
+		"sent back":                        {Release{State: "aborted", Newest: ours, Aborted: true}, Back, nil, ""},
+		"rolled back":                      {Release{State: "rolled-back", Newest: ours}, Back, nil, ""},
+		"stuck, which Allowed refuses":     {Release{State: "stuck", Newest: ours}, Back, nil, ""},
+		"superseded":                       {Release{State: "superseded", Newest: ours}, Leave, nil, "a newer release"},
+		"promoted before it was stopped":   {Release{State: "promoted", Newest: ours}, Leave, ErrPerson, "runs the release run-2 already"},
+		"a first installation":             {Release{State: "nothing-to-do", Newest: ours}, Leave, ErrPerson, "already"},
+	} {
+		c.stands.DeployID = "run-2"
+		step, said, err := c.stands.Next()
+		if err != nil {
+			said = err.Error()
+		}
+		if step != c.step || !errors.Is(err, c.kind) || !strings.Contains(said, c.says) {
+			t.Errorf("%s: %d, %q, %v; want %d, %v with %q", name, step, said, err, c.step, c.kind, c.says)
+		}
+	}
+}
+
+func TestAStateThatIsNotKnownIsNoReasonToGoBack(t *testing.T) {
+	if step, _, err := (Release{DeployID: "run-2", State: "new", Newest: Past{2, "failed", "run-2"}}).Next(); err == nil {
+		t.Errorf("step %d", step)
 	}
 }
 
