@@ -7,12 +7,17 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"go/constant"
+	"go/token"
+	"go/types"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -116,6 +121,36 @@ func readSteps(t *testing.T) map[string]step {
 		steps[one.ID] = one
 	}
 	return steps
+}
+
+// Flagger begins with whatever has reached the cluster. So a release that ended badly is sent back also where its upgrade failed, or
+// nobody came to wait for it, and one that is decided or goes on is left alone.
+func TestTheActionSendsBackWhatNobodyWatches(t *testing.T) {
+	settle := readFlow(t, gated+"/action.yml").Runs.Steps
+	last := settle[len(settle)-1]
+	if !strings.HasPrefix(last.If, "always() && ") || !strings.Contains(last.Run, `gatekeeper settle `) || !strings.Contains(last.Run, `--deploy-id "$DEPLOY_ID"`) || last.Env["DEPLOY_ID"] != "${{ inputs.deploy-id }}" {
+		t.Errorf("the last step is %+v", last)
+	}
+	lists := regexp.MustCompile(`contains\(fromJSON\('(\[[^']*\])'\), (steps\.[a-z.]+)\)`)
+	for _, c := range []struct {
+		upgrade, result string
+		want            bool
+	}{
+		{"skipped", "", false}, {"failure", "", true}, {"cancelled", "", true}, {"success", "", true},
+		{"success", "interrupted", true}, {"success", "aborted", true}, {"success", "rolled-back", true},
+		{"success", "promoted", false}, {"success", "nothing-to-do", false}, {"success", "superseded", false}, {"success", "timeout", false}, {"success", "stuck", false}, {"success", "error", false},
+	} {
+		values := map[string]string{"steps.upgrade.outcome": c.upgrade, "steps.wait.outputs.result": c.result}
+		expression := lists.ReplaceAllStringFunc(last.If, func(one string) string {
+			part := lists.FindStringSubmatch(one)
+			return strconv.FormatBool(strings.Contains(part[1], strconv.Quote(values[part[2]])))
+		})
+		expression = strings.NewReplacer("always()", "true", "inputs.settle == 'true'", "true", "steps.wait.outputs.result == ''", strconv.FormatBool(c.result == "")).Replace(expression)
+		got, err := types.Eval(token.NewFileSet(), nil, token.NoPos, expression) // the same grammar by now
+		if err != nil || got.Value == nil || constant.BoolVal(got.Value) != c.want {
+			t.Errorf("upgrade %s, wait %q: %s is %v, %v; want %v", c.upgrade, c.result, expression, got.Value, err, c.want)
+		}
+	}
 }
 
 // What is installed is what the checksums of the release and GitHub's attestation say, or nothing.
