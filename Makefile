@@ -102,6 +102,6 @@ flows: toolchain ## check workflows, actions and all shell scripts (needs shellc
 archives: toolchain ## build gatekeeper, loadgen and monitoring for Linux and macOS into build/archives, with checksums
 	hack/archives
 package: ## pack the charts into build/charts, with the version in VERSION (needs helm)
-	rm -rf build/charts; for chart in helm/*/Chart.yaml; do helm package "$${chart%/*}" --destination build/charts || exit 1; done
+	hack/package
 provedocs: toolchain ## run the commands of documents as they stand there: ENV=repo, or ENV=cluster and ENV=adopt on a cluster of CLUSTER=../shared/cluster/cluster that is up; minutes
 	hack/provedocs $(ENV) $(CLUSTER)

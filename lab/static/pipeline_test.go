@@ -566,6 +566,7 @@ func rules() []rule {
 		// Strangers' changes run without secrets and write nothing.
 		{ci, "on", "map[pull_request:<nil> push:map[branches:[main]]]"},
 		{ci, "permissions", "map[contents:read]"},
+		{ci, "jobs/rules/steps/What was written is what is in the repository/run", "git add --intent-to-add ."},
 		// Nothing is pushed or signed that was not tested, and no tag that is not VERSION.
 		{deploy, "on/push", "map[tags:[v*]]"},
 		{deploy, "jobs/test/steps/Hold the tag against VERSION/run", "make tagged"},
@@ -597,6 +598,8 @@ func rules() []rule {
 		{drill, "jobs/drill/steps/Attach entry, chart and sidecar/if", "always()"},
 		{release, "on", "map[workflow_call:"},
 		{release, "jobs/publish/steps/Hold the tag against VERSION/run", "make tagged"},
+		{release, "jobs/publish/steps/Build programs, and charts with those images/env", "map[APP:${{ inputs.app }} GATEKEEPER:${{ inputs.gatekeeper }} LOADGEN:${{ inputs.loadgen }}]"},
+		{release, "jobs/publish/steps/Publish/run", "gh release upload \"$GITHUB_REF_NAME\" --clobber"},
 		{release, "jobs/publish/steps/Verify the images' signatures/run", "cosign verify --certificate-oidc-issuer"},
 		// A job that fails or is cancelled still keeps what is recorded, and does not leave Helm at a bad release.
 		{action, "runs/steps/Keep what is recorded/if", "always()"},

@@ -21,6 +21,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/lab/internal/chart"
 )
 
 const gated = ".github/actions/gated-rollout"
@@ -172,6 +174,7 @@ func TestTheActionInstallsNothingThatIsNotVerified(t *testing.T) {
 		"no checksum of it":                 {"\n", "exit 0", "", false, ""},
 		"not attested":                      {good, "echo no attestation; exit 1", "", false, "no attestation"},
 		"a binary that the workflow brings": {"", "exit 1", "bin/own", true, "own"},
+		"no such release yet":               {"", "exit 0", "", false, "has no release v1.2.3 with gatekeeper_1.2.3_linux_amd64.tar.gz"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -181,7 +184,7 @@ func TestTheActionInstallsNothingThatIsNotVerified(t *testing.T) {
 			sheet(t, dir, "release/checksums.txt", c.sums, 0o644)
 			sheet(t, dir, "bin/helm", "#!/bin/sh\n", 0o755)
 			sheet(t, dir, "bin/own", "#!/bin/sh\necho own\n", 0o755)
-			sheet(t, dir, "bin/gh", "#!/bin/sh\ncase \"$1 $2 $3\" in\n\"release download v1.2.3\") cp "+dir+"/release/* . ;;\n\"attestation verify "+archive+"\") "+c.attestation+" ;;\n*) echo \"gh $*\"; exit 2 ;;\nesac\n", 0o755)
+			sheet(t, dir, "bin/gh", "#!/bin/sh\ncase \"$1 $2 $3$6$7\" in\n\"release download v1.2.3\"*) test -s "+dir+"/release/checksums.txt && cp "+dir+"/release/* . ;;\n\"attestation verify "+archive+"--signer-workflowrollout-monitoring/microservice_rollout_monitoring/.github/workflows/release.yml\") "+c.attestation+" ;;\n*) echo \"gh $*\"; exit 2 ;;\nesac\n", 0o755)
 			out, err := bash(t, dir, gated+"/install", "RUNNER_TEMP="+dir+"/temp", "GITHUB_PATH="+dir+"/path", "GITHUB_ACTION_PATH="+dir+"/"+gated, "GATEKEEPER="+c.given, "REPOSITORY=")
 			path, _ := os.ReadFile(filepath.Join(dir, "path"))
 			if (err == nil) != c.ok || (len(path) > 0) != c.ok || !strings.Contains(out, c.says) {
@@ -263,12 +266,13 @@ func TestWhatTheChartIsToldOfARelease(t *testing.T) {
 		env  []string
 		want string
 	}{
-		"nothing is known":     {nil, ""},
-		"a run of GitHub":      {[]string{"GITHUB_RUN_ID=42", "GITHUB_RUN_ATTEMPT=3"}, "traceparent=00-" + hash("423t")[:32] + "-" + hash("423s")[16:32] + "-01\n"},
-		"a trace of Jenkins":   {[]string{"TRACEPARENT=00-a-b-01"}, "traceparent=00-a-b-01\n"},
-		"a note":               {[]string{"NOTE=Ann, because\nimage.tag=evil\r\n"}, "note=Ann, because image.tag=evil\n"},
-		"a note that is long":  {[]string{"NOTE=" + strings.Repeat("x", 400)}, "note=" + strings.Repeat("x", 300) + "\n"},
-		"a note of blank text": {[]string{"NOTE=\n"}, ""},
+		"nothing is known":       {nil, ""},
+		"a run of GitHub":        {[]string{"GITHUB_RUN_ID=42", "GITHUB_RUN_ATTEMPT=3"}, "traceparent=00-" + hash("423t")[:32] + "-" + hash("423s")[16:32] + "-01\n"},
+		"a trace of Jenkins":     {[]string{"TRACEPARENT=00-a-b-01"}, "traceparent=00-a-b-01\n"},
+		"a note":                 {[]string{"NOTE=Ann, because\nimage.tag=evil\r\n"}, "note=Ann, because image.tag=evil\n"},
+		"a note that is long":    {[]string{"NOTE=" + strings.Repeat("x", 400)}, "note=" + strings.Repeat("x", 300) + "\n"},
+		"a long note of umlauts": {[]string{"LC_ALL=C", "NOTE=" + strings.Repeat("ü", 400)}, "note=" + strings.Repeat("ü", 300) + "\n"},
+		"a note of blank text":   {[]string{"NOTE=\n"}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			out, err := bash(t, dir, "hack/release-values", c.env...)
@@ -398,5 +402,35 @@ func TestJenkinsSignsWhatItPushed(t *testing.T) {
 				t.Errorf("%v, said\n%s", err, out)
 			}
 		})
+	}
+}
+
+// What a release's charts install is its images, whatever becomes of their tags.
+func TestPackedChartsNameTheirImagesByContent(t *testing.T) {
+	dir := t.TempDir()
+	from, err := filepath.Abs(filepath.Join(root, "helm"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	borrow(t, dir, "hack/package")
+	sheet(t, dir, "bin/helm", "#!/bin/sh\nmkdir -p \"$4\" && cp -RL \"$2\" \"$4/\"\n", 0o755)
+	digest := func(c string) string { return "sha256:" + strings.Repeat(c, 64) }
+	for registry, env := range map[string][]string{
+		"":            {},
+		"r.example/x": {"REGISTRY=r.example/x", "APP=" + digest("a"), "GATEKEEPER=" + digest("b"), "LOADGEN=" + digest("c")},
+	} {
+		if out, err := bash(t, dir, "rm -rf helm && cp -R '"+from+"' helm && hack/package && git diff --no-index --exit-code '"+from+"' helm", env...); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		for chartName, image := range map[string]string{"podinfo-like": "app", "gatekeeper": "gatekeeper", "loadgen": "loadgen"} {
+			rendered, err := chart.Render(chart.Release{Name: "podinfo", Chart: filepath.Join(dir, "build/charts", chartName)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			pinned := regexp.MustCompile(`image: "?r\.example/x/` + image + `@sha256:[abc]{64}"?`).Match(rendered.Objects)
+			if pinned != (registry != "") {
+				t.Errorf("%s with registry %q: an image by digest is %v", chartName, registry, pinned)
+			}
+		}
 	}
 }

@@ -86,6 +86,7 @@ func TestMistakesInTheWorkflowsAreFound(t *testing.T) {
 		"a deployment without its environment":       {deploy, "    environment:\n      name: ${{ inputs.environment || vars.TAGS_ENVIRONMENT }}\n      url: ${{ steps.rollout.outputs.report-url }}\n", "", "jobs/deploy/environment"},
 		"strangers' changes with secrets":            {ci, "  pull_request:\n", "  pull_request_target:\n", "ci.yml: on is"},
 		"images that nobody verifies":                {release, "cosign verify", "true", "cosign verify"},
+		"charts that name no content":                {release, "          APP: ${{ inputs.app }}\n          GATEKEEPER: ${{ inputs.gatekeeper }}\n          LOADGEN: ${{ inputs.loadgen }}\n        run: |\n          make archives", "        run: |\n          make archives", "charts with those images/env"},
 		"a drill that may be promoted":               {drill, "          expect: rolled-back\n", "", "with/expect"},
 		"a drill that throws a release out":          {drill, "if: needs.free.outputs.releases == '0'", "if: needs.free.outputs.releases != ''", "jobs/drill/if"},
 		"a drill of what does not run":               {drill, "build/gatekeeper settle", "echo", "or refuse/run"},
