@@ -349,10 +349,11 @@ func TestJenkinsReportsItsOwnRelease(t *testing.T) {
 	scripts := jenkinsScripts(readSources(t)["Jenkinsfile"])
 	const under, back = `{"state":"under-way","rollout":{"id":"r2"}}`, `{"result":"rolled-back","exitCode":2,"rollout":"r2"}`
 	for name, c := range map[string]struct{ helm, printed, asked string }{
-		"rolled back":   {"exit 0", under + "\n" + back, "wait,report r2 --file,settle --deploy-id d-7"},
-		"ended at once": {"exit 0", under, "wait,report r2 --file,settle --deploy-id d-7"},
-		"no rollout":    {"exit 0", `{"result":"timeout","exitCode":3,"rollout":""}`, "wait,settle --deploy-id d-7"},
-		"Helm refused":  {"exit 1", "", "settle --deploy-id d-7"},
+		"rolled back":               {"exit 0", under + "\n" + back, "wait,report r2 --file,settle --deploy-id d-7"},
+		"ended at once":             {"exit 0", under, "wait,report r2 --file,settle --deploy-id d-7"},
+		"cancelled before it began": {"exit 0", `{"result":"interrupted","exitCode":130,"rollout":""}`, "wait,settle --deploy-id d-7"},
+		"not decided":               {"exit 0", under + "\n" + `{"result":"timeout","exitCode":3,"rollout":"r2"}`, "wait,report r2 --file"},
+		"Helm refused":              {"exit 1", "", "settle --deploy-id d-7"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
