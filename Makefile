@@ -39,7 +39,7 @@ report: lab ## make the example deployment_report.md with its charts anew, from 
 test: toolchain ## run every test that needs no cluster, with the race detector
 	@[ -n "$(RACE)" ] || echo "there is no C compiler (cc): the tests run without the race detector"
 	@# Go's memory of results does not see what lab's tests read of the other modules.
-	@$(call each,go vet ./... && go test $(RACE) -short $$([ $$m != lab ] || echo -count=1) ./...)
+	@$(call each,go vet ./... && go test $(RACE) -short -timeout 20m $$([ $$m != lab ] || echo -count=1) ./...)
 	@[ -z "$(RACE)" ] || { echo "== the simulations of the evidence, without the race detector"; cd gatekeeper && go test -short ./internal/evidence; }
 	@echo "== the pages in a browser"; cd gatekeeper && go test -run 'Browser|Keyboard|Fresh' ./internal/web
 	@echo "== whole releases on the embedded engine, and gatekeepers that are killed"; cd lab && go test -v -timeout 60m -run 'TestReleases|TestKilled|TestASecond|TestAKilled|TestCrash' .
