@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"k8s.io/apimachinery/pkg/util/validation"
+
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/lab/internal/chart"
 )
 
@@ -279,6 +281,20 @@ func TestImagesAreNamedByTagOrDigest(t *testing.T) {
 		}
 		if got := image(); !strings.HasPrefix(got, "registry:5000/x:") || strings.Contains(got, "@") {
 			t.Errorf("%s with neither: %s", name, got)
+		}
+	}
+}
+
+// A tag may be longer than a label, and begin or end as none may.
+func TestEveryTagBecomesALabel(t *testing.T) {
+	for _, name := range chartsOfPrograms {
+		for _, tag := range []string{"1.10", "_edge-", strings.Repeat("a", 62) + "-b", strings.Repeat("a", 60) + "..." + strings.Repeat("b", 60), "___"} {
+			for kind, objects := range render(t, chart.Release{Chart: name, Sets: []string{"image.tag=" + tag}}) {
+				label := dig[string](t, objects[0], "metadata", "labels", "app.kubernetes.io/version")
+				if wrong := validation.IsValidLabelValue(label); len(wrong) > 0 {
+					t.Errorf("%s with the tag %s: %s has the label %q: %q", name, tag, kind, label, wrong)
+				}
+			}
 		}
 	}
 }
