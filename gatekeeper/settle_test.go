@@ -51,7 +51,7 @@ func (g *gatekeeper) settle(log string, more ...string) (code int, said, rolledB
 func TestSettleFollowsTheGatekeeper(t *testing.T) {
 	log := withHelm(t)
 	g := newGatekeeper(t)
-	g.deployed("v2")
+	g.deployed()
 	w := g.wait(t.Context())
 	w.until("has not begun with it")
 	expect := func(what string, code int, says, helm string, more ...string) {
@@ -117,14 +117,14 @@ func TestSettleSendsBackWhatMustNotStay(t *testing.T) {
 		helm          string
 		more          []string
 	}{
-		"cancelled before Flagger begins": {deployed, func(g *gatekeeper) { g.deployed("v2"); cancelled(g, "has not begun") }, begins, 0, "back to revision 2", "rollback shop 2 --namespace demo", nil},
+		"cancelled before Flagger begins": {deployed, func(g *gatekeeper) { g.deployed(); cancelled(g, "has not begun") }, begins, 0, "back to revision 2", "rollback shop 2 --namespace demo", nil},
 		"cancelled while it has traffic":  {deployed, func(g *gatekeeper) { g.flows("v2", 0); cancelled(g, " 10 %  ") }, begins, 0, "back to revision 2", "rollback shop 2 --namespace demo", nil},
 		"nobody has waited yet":           {deployed, func(g *gatekeeper) { g.flows("v2", 0) }, begins, 0, "back to revision 2", "rollback shop 2 --namespace demo", nil},
-		"helm upgrade was killed":         {killed, func(g *gatekeeper) { g.deployed("v2") }, begins, 0, "back to revision 2", "rollback shop 2 --namespace demo", nil},
-		"helm upgrade failed half way":    {failed, func(g *gatekeeper) { g.deployed("v2") }, begins, 0, "back to revision 2", "rollback shop 2 --namespace demo", nil},
+		"helm upgrade was killed":         {killed, func(g *gatekeeper) { g.deployed() }, begins, 0, "back to revision 2", "rollback shop 2 --namespace demo", nil},
+		"helm upgrade failed half way":    {failed, func(g *gatekeeper) { g.deployed() }, begins, 0, "back to revision 2", "rollback shop 2 --namespace demo", nil},
 		"helm upgrade was refused":        {refused, nil, nil, 0, "nothing to do: Helm's newest revision 2 (deploy id v1)", "", nil},
 		"helm install was refused":        {"", nil, nil, 0, "nothing to do", "", nil},
-		"Flagger does not begin":          {deployed, func(g *gatekeeper) { g.deployed("v2") }, nil, exitLate, "has not begun with it", "", []string{"--timeout", "100ms"}},
+		"Flagger does not begin":          {deployed, func(g *gatekeeper) { g.deployed(); g.wait(g.t.Context()).until("has not begun") }, nil, exitLate, "has not begun with it", "", []string{"--timeout", "100ms"}},
 		"it was promoted": {deployed, func(g *gatekeeper) {
 			g.flows("v2", 0)
 			g.wait(g.t.Context()).until("pass  ")

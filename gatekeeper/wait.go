@@ -256,7 +256,7 @@ func (w *waiter) interrupted(ctx context.Context, last release) error {
 
 func (w *waiter) abort(ctx context.Context, last release) error {
 	if last.Rollout == nil {
-		return errors.New("Flagger has not begun with it; gatekeeper settle --deploy-id sends it back when it does")
+		return errors.New("its rollout has not begun; gatekeeper settle --deploy-id sends it back when it does")
 	}
 	var answer []byte
 	return w.client.ask(ctx, http.MethodPost, "/api/v1/rollouts/"+url.PathEscape(last.Rollout.ID)+"/abort", map[string]string{"why": "the pipeline that waited for it was cancelled"}, &answer)

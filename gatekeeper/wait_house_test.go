@@ -147,9 +147,9 @@ func (g *gatekeeper) set(change func(c *rollout.Canary)) {
 	change(&g.canary)
 }
 
-// deployed is what helm upgrade does: the target changes, and for a while the Canary says what it said.
-func (g *gatekeeper) deployed(id string) {
-	g.set(func(c *rollout.Canary) { c.Revision = revisionOf(id) })
+// deployed is what helm upgrade to v2 does: the target changes, and for a while the Canary says what it said.
+func (g *gatekeeper) deployed() {
+	g.set(func(c *rollout.Canary) { c.Revision = revisionOf("v2") })
 }
 
 func (g *gatekeeper) flows(id string, bad uint64) {
@@ -275,7 +275,7 @@ func TestWaitFollowsOneReleaseThroughTheGatekeeper(t *testing.T) {
 			g := newGatekeeper(t)
 			w := g.wait(t.Context(), "--canary", "demo/shop", "--timeout", "1m")
 			w.until("nothing carries the deploy id v2 yet")
-			g.deployed("v2")
+			g.deployed()
 			w.until("Flagger has not begun with it (phase Succeeded)")
 			c.then(g, w)
 			w.ends(c.code, c.says)

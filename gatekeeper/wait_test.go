@@ -307,7 +307,7 @@ func TestAnInterruptedWaitMaySendTheReleaseBack(t *testing.T) {
 			[]string{"--abort-on-cancel"},
 		},
 		"it goes on":               {underWay, "", "gatekeeper: interrupted; the release goes on without being waited for", nil},
-		"there is nothing to send": {notSeen, "", "gatekeeper: interrupted; the release was NOT sent back: Flagger has not begun with it; gatekeeper settle --deploy-id sends it back when it does", []string{"--abort-on-cancel"}},
+		"there is nothing to send": {notSeen, "", "gatekeeper: interrupted; the release was NOT sent back: its rollout has not begun; gatekeeper settle --deploy-id sends it back when it does", []string{"--abort-on-cancel"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -138,9 +138,19 @@ func TestTheActionSendsBackWhatNobodyWatches(t *testing.T) {
 		upgrade, result string
 		want            bool
 	}{
-		{"skipped", "", false}, {"failure", "", true}, {"cancelled", "", true}, {"success", "", true},
-		{"success", "interrupted", true}, {"success", "aborted", true}, {"success", "rolled-back", true},
-		{"success", "promoted", false}, {"success", "nothing-to-do", false}, {"success", "superseded", false}, {"success", "timeout", false}, {"success", "stuck", false}, {"success", "error", false},
+		{"skipped", "", false},
+		{"failure", "", true},
+		{"cancelled", "", true},
+		{"success", "", true},
+		{"success", "interrupted", true},
+		{"success", "aborted", true},
+		{"success", "rolled-back", true},
+		{"success", "promoted", false},
+		{"success", "nothing-to-do", false},
+		{"success", "superseded", false},
+		{"success", "timeout", false},
+		{"success", "stuck", false},
+		{"success", "error", false},
 	} {
 		values := map[string]string{"steps.upgrade.outcome": c.upgrade, "steps.wait.outputs.result": c.result}
 		expression := lists.ReplaceAllStringFunc(last.If, func(one string) string {
