@@ -438,6 +438,10 @@ func TestPackedChartsNameTheirImagesByContent(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			tagged, err := chart.Render(chart.Release{Name: "podinfo", Chart: filepath.Join(dir, "build/charts", chartName), Sets: []string{"image.tag=1.2.3"}})
+			if err != nil || !regexp.MustCompile(`image: "?\S+/`+image+`:1\.2\.3"?\n`).Match(tagged.Objects) {
+				t.Errorf("%s with registry %q does not run the tag that is asked for: %v", chartName, registry, err)
+			}
 			pinned := regexp.MustCompile(`image: "?r\.example/x/` + image + `@sha256:[abc]{64}"?`).Match(rendered.Objects)
 			if pinned != (registry != "") {
 				t.Errorf("%s with registry %q: an image by digest is %v", chartName, registry, pinned)

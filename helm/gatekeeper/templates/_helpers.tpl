@@ -17,11 +17,14 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 {{- end }}
 
-{{/* With a digest the tag is only for people; the chart's version is no tag that was asked for. */}}
+{{/* With a digest the tag is only for people. Who names neither gets the content that the published chart was released with. */}}
 {{- define "gatekeeper.image" -}}
 {{- with .Values.image -}}
+{{- $released := index $.Chart.Annotations "rollout.monitoring/image-digest" -}}
 {{- if .digest -}}
 {{ .repository }}{{ with .tag }}:{{ . }}{{ end }}@{{ .digest }}
+{{- else if and $released (not .tag) -}}
+{{ .repository }}@{{ $released }}
 {{- else -}}
 {{ .repository }}:{{ .tag | default $.Chart.AppVersion }}
 {{- end -}}
