@@ -375,7 +375,8 @@ func (d *Drill) stands(ctx context.Context) (s standing, err error) {
 	return s, nil
 }
 
-// stays looks on for some intervals of Flagger whether anything begins.
+// stays looks on for some intervals of Flagger whether anything begins. How all stands is taken from its last look: the gatekeeper
+// sees a second later than Helm what Helm brought back.
 func (d *Drill) stays(ctx context.Context, seen *delivered) error {
 	over := time.NewTimer(intervals*interval + interval/2)
 	defer over.Stop()
@@ -386,6 +387,7 @@ func (d *Drill) stays(ctx context.Context, seen *delivered) error {
 		if err != nil {
 			return err
 		}
+		seen.stands = now
 		if now.Phase != "Failed" || now.Weight != 0 || now.Rollout != nil {
 			seen.began = fmt.Sprintf("phase %s, weight %d", now.Phase, now.Weight)
 		}
