@@ -104,7 +104,7 @@ func (r release) reason() string {
 
 // Run waits and tells.
 func (c waitCmd) Run(ctx context.Context, s streams) error {
-	w := waiter{waitCmd: c, client: c.client(), show: newShow(s, c.Output == "json"), began: time.Now()}
+	w := waiter{waitCmd: c, client: c.client(), show: newShow(s, c.Output == "json", c.InActions), began: time.Now()}
 	w.client.say = w.show.note
 	last, err := w.wait(ctx)
 	w.show.end()

@@ -19,13 +19,13 @@ import (
 // show is what people see of a wait: a line for each change, and on a terminal one more that moves.
 type show struct {
 	streams
-	live  bool // somebody watches
+	live  bool // somebody watches; a job's log is read later, and its commands must begin their lines
 	json  bool
 	moves bool // the last line is the one that moves
 }
 
-func newShow(s streams, json bool) *show {
-	return &show{streams: s, json: json, live: !json && terminal(s.out)}
+func newShow(s streams, json, inActions bool) *show {
+	return &show{streams: s, json: json, live: !json && !inActions && terminal(s.out)}
 }
 
 // terminal reports whether w is one.
@@ -69,6 +69,7 @@ func (s *show) end() {
 // conclude is the last line for machines; for people it was said already, or stands in the error, but for the way to the
 // trace.
 func (s *show) conclude(end conclusion) {
+	s.end()
 	switch {
 	case s.json:
 		_ = json.NewEncoder(s.out).Encode(end) // a pipe that is closed wants no more
