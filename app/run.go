@@ -18,14 +18,15 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/app/internal/api"
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/serve/check"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/serve/telemetry"
 )
 
 // cli is the whole configuration: flags, each with its environment fallback.
 type cli struct {
-	Serve   serveCmd `cmd:"" default:"withargs" help:"Serve the API until SIGTERM (default)."`
-	Check   checkCmd `cmd:"" help:"Fetch a URL once; exit 0 when the answer is 2xx."`
-	Version struct{} `cmd:"" help:"Print version and commit."`
+	Serve   serveCmd      `cmd:"" default:"withargs" help:"Serve the API until SIGTERM (default)."`
+	Check   check.Command `cmd:"" help:"Ask a URL; exit 0 when the answer is 2xx."`
+	Version struct{}      `cmd:"" help:"Print version and commit."`
 }
 
 type serveCmd struct {
@@ -43,11 +44,6 @@ type serveCmd struct {
 
 // crashCode is the exit code of a crash that a chaos plan asked for.
 const crashCode = 3
-
-type checkCmd struct {
-	URL     string        `arg:"" help:"What to fetch."`
-	Timeout time.Duration `default:"10s" help:"Longest wait for the answer."`
-}
 
 // run is the program: parse, choose the command, return why it ended. It ends
 // without an error when ctx does.
@@ -68,7 +64,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	switch parsed.Command() {
 	case "check <url>":
-		return check(ctx, c.Check, stdout)
+		return c.Check.Run(ctx, stdout)
 	case "version":
 		fmt.Fprintf(stdout, "app %s (%s)\n", version, commit)
 		return nil
@@ -204,25 +200,4 @@ func readToken(path string) (string, error) {
 		return "", fmt.Errorf("read chaos token: %s is empty; put a token in it or unset APP_CHAOS_TOKEN_FILE", path)
 	}
 	return token, nil
-}
-
-// check is the chart's test: images without a shell have no curl.
-func check(ctx context.Context, cfg checkCmd, stdout io.Writer) error {
-	ctx, cancel := context.WithTimeout(ctx, cfg.Timeout)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, cfg.URL, nil)
-	if err != nil {
-		return fmt.Errorf("check %s: %w", cfg.URL, err)
-	}
-	client := http.Client{Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true}}
-	res, err := client.Do(req)
-	if err != nil {
-		return fmt.Errorf("check: %w", err)
-	}
-	defer res.Body.Close()
-	if res.StatusCode < 200 || res.StatusCode > 299 {
-		return fmt.Errorf("check %s: got %s, want 2xx", cfg.URL, res.Status)
-	}
-	fmt.Fprintf(stdout, "%s %s\n", cfg.URL, res.Status)
-	return nil
 }

@@ -27,6 +27,7 @@ import (
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/policy"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/policyfile"
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/rollout"
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/serve/check"
 )
 
 // doctorPause is between the two readings of which the traffic's rate is made, and what the gatekeeper has to answer in.
@@ -115,8 +116,8 @@ func (c doctorCmd) askGatekeeper(ctx context.Context, patients []doctor.Patient)
 		return
 	}
 	trouble := ""
-	check := checkCmd{URL: strings.TrimSuffix(c.GatekeeperURL, "/") + "/readyz", Timeout: doctorPause}
-	if err := check.Run(ctx, streams{io.Discard, io.Discard}); err != nil {
+	ready := check.Command{URL: strings.TrimSuffix(c.GatekeeperURL, "/") + "/readyz", Timeout: doctorPause}
+	if err := ready.Run(ctx, io.Discard); err != nil {
 		trouble = err.Error()
 	}
 	for i := range patients {

@@ -4,10 +4,10 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net/http"
-	"time"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/serve/check"
 )
 
 // commands is the command line: one table of flags, each with its environment variable.
@@ -61,31 +61,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 // streams are the process's outputs, handed to commands instead of globals.
 type streams struct{ out, err io.Writer }
 
-type checkCmd struct {
-	URL     string        `arg:"" help:"URL to ask."`
-	Timeout time.Duration `default:"5s" help:"Time the answer may take."`
-}
+type checkCmd struct{ check.Command }
 
-// Run asks once.
-func (c checkCmd) Run(ctx context.Context, s streams) error {
-	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.URL, nil)
-	if err != nil {
-		return fmt.Errorf("check %s: %w", c.URL, err)
-	}
-	resp, err := new(http.Client).Do(req)
-	if err != nil {
-		return fmt.Errorf("check %s: %w", c.URL, err)
-	}
-	defer resp.Body.Close()
-	body, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<10)) // the status decides; the body only explains
-	if resp.StatusCode/100 != 2 {
-		return fmt.Errorf("check %s: status %s: %s", c.URL, resp.Status, body)
-	}
-	fmt.Fprintf(s.out, "%s: %s\n", c.URL, resp.Status)
-	return nil
-}
+// Run asks the URL.
+func (c checkCmd) Run(ctx context.Context, s streams) error { return c.Command.Run(ctx, s.out) }
 
 type versionCmd struct{}
 

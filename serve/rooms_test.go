@@ -13,6 +13,7 @@ const house = "github.com/rollout-monitoring/microservice_rollout_monitoring/ser
 // knows nothing of what they are for: no other room of the house is here, and no
 // library of a domain.
 var rooms = map[string][]string{
+	"check":     {"context", "fmt", "io", "net/http", "time", "github.com/cenkalti/backoff"},
 	"telemetry": {"context", "fmt", "log/slog", "os", "strings", "sync", "time", "go.opentelemetry.io/otel"},
 }
 

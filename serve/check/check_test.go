@@ -1,0 +1,61 @@
+package check_test
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/serve/check"
+)
+
+// late answers 503 until it was asked more often than n times.
+func late(t *testing.T, n int32) (url string, asked *atomic.Int32) {
+	t.Helper()
+	asked = new(atomic.Int32)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if asked.Add(1) <= n {
+			http.Error(w, "no endpoints yet", http.StatusServiceUnavailable)
+		}
+	}))
+	t.Cleanup(server.Close)
+	return server.URL, asked
+}
+
+func TestItAsksAgainUntilTheAnswerIsGood(t *testing.T) {
+	url, asked := late(t, 2)
+	var out strings.Builder
+	if err := (check.Command{URL: url, Timeout: time.Minute, Wait: time.Minute}).Run(t.Context(), &out); err != nil {
+		t.Fatal(err)
+	}
+	if want := url + ": 200 OK\n"; out.String() != want || asked.Load() != 3 {
+		t.Errorf("printed %q after %d questions, want %q after 3", out.String(), asked.Load(), want)
+	}
+}
+
+func TestItAsksOnceUnlessToldToWait(t *testing.T) {
+	url, asked := late(t, 1)
+	err := check.Command{URL: url, Timeout: time.Minute}.Run(t.Context(), new(strings.Builder))
+	if err == nil || !strings.Contains(err.Error(), "got 503 Service Unavailable: no endpoints yet") || asked.Load() != 1 {
+		t.Errorf("after %d questions: %v", asked.Load(), err)
+	}
+}
+
+func TestTheLastAnswerIsTheReasonWhenTheWaitIsOver(t *testing.T) {
+	url, asked := late(t, 1<<30)
+	err := check.Command{URL: url, Timeout: time.Minute, Wait: 1200 * time.Millisecond}.Run(t.Context(), new(strings.Builder))
+	if err == nil || !strings.Contains(err.Error(), "503") || asked.Load() < 2 {
+		t.Errorf("after %d questions: %v", asked.Load(), err)
+	}
+}
+
+func TestWhatCanNotBecomeGoodIsNotAskedAgain(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if err := (check.Command{URL: "::", Timeout: time.Minute, Wait: time.Hour}).Run(ctx, new(strings.Builder)); err == nil || ctx.Err() != nil {
+		t.Errorf("%v, %v", err, ctx.Err())
+	}
+}
