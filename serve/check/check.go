@@ -16,11 +16,11 @@ import (
 type Command struct {
 	URL     string        `arg:"" help:"URL to ask."`
 	Timeout time.Duration `default:"5s" help:"Time each answer may take."`
-	Wait    time.Duration `default:"0s" help:"How long to ask again, every half second, until the answer is good; 0 asks once."`
+	Wait    time.Duration `default:"0s" help:"How long to ask again, every half second, until the answer is good; the last one may take its time. 0 asks once."`
 }
 
 // Run asks until the answer is 2xx, Wait is over or ctx ends, and prints URL and status
-// to out. The error says what the last answer was.
+// to out. The error says what the last answer was, or why ctx ended.
 //
 // A new Service refuses connections for a moment after its pods are ready: kube-proxy
 // gathers changes for a second before it passes them on (minSyncPeriod).

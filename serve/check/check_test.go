@@ -2,6 +2,7 @@ package check_test
 
 import (
 	"context"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -33,6 +34,32 @@ func TestItAsksAgainUntilTheAnswerIsGood(t *testing.T) {
 	}
 	if want := url + ": 200 OK\n"; out.String() != want || asked.Load() != 3 {
 		t.Errorf("printed %q after %d questions, want %q after 3", out.String(), asked.Load(), want)
+	}
+}
+
+func TestARefusedConnectionIsTriedAgain(t *testing.T) {
+	server := httptest.NewUnstartedServer(http.NotFoundHandler())
+	address := server.Listener.Addr().String()
+	server.Listener.Close()
+	var out strings.Builder
+	asked := make(chan error, 1)
+	go func() {
+		asked <- check.Command{URL: "http://" + address, Timeout: time.Minute, Wait: time.Minute}.Run(t.Context(), &out)
+	}()
+	select {
+	case err := <-asked:
+		t.Fatalf("it did not wait: %v", err)
+	case <-time.After(time.Second): // in which it was refused
+	}
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server.Listener, server.Config.Handler = listener, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
+	server.Start()
+	t.Cleanup(server.Close)
+	if err := <-asked; err != nil || !strings.Contains(out.String(), "200 OK") {
+		t.Errorf("%v, printed %q", err, out.String())
 	}
 }
 
