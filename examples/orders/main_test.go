@@ -16,10 +16,9 @@ func TestOrders(t *testing.T) {
 	for name, test := range map[string]struct {
 		limit time.Duration
 		want  int
-		good  int
 	}{
-		"the payment provider has time": {time.Minute, 200, 1},
-		"and none":                      {time.Nanosecond, 504, 0},
+		"the payment provider has time": {time.Minute, 200},
+		"and none":                      {time.Nanosecond, 504},
 	} {
 		t.Run(name, func(t *testing.T) {
 			registry := prometheus.NewRegistry()
@@ -29,7 +28,7 @@ func TestOrders(t *testing.T) {
 				t.Errorf("GET /orders/17 is %d %s, want %d", answer.Code, answer.Body, test.want)
 			}
 			page := fmt.Sprintf("# HELP orders_http_responses_total Responses, by handler and status code.\n# TYPE orders_http_responses_total counter\n"+
-				"orders_http_responses_total{code=\"200\",handler=\"order\"} %d\norders_http_responses_total{code=\"504\",handler=\"order\"} %d\n", test.good, 1-test.good)
+				"orders_http_responses_total{code=\"%d\",handler=\"order\"} 1\n", test.want)
 			if err := testutil.GatherAndCompare(registry, strings.NewReader(page)); err != nil {
 				t.Error(err)
 			}

@@ -4,6 +4,7 @@ package count
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -56,20 +57,31 @@ func (m *Meter) Read(ctx context.Context, now time.Time, r rollout.Rollout, c ro
 	tick := rollout.Tick{At: now, Phase: c.Phase, Weight: c.Weight, Next: c.Next, Ingress: opinion}
 	var canaries []rollout.Pod
 	var failing []rollout.Failing
+	counted := false
 	for i, pod := range pods {
+		if errs[i] == nil && book.Forgets(pod.UID, readings[i]) {
+			errs[i] = fmt.Errorf("scrape %s: %s: %w any more", pod.Name, sli.Requests, ErrNoRequestsMetric)
+		}
 		if errs[i] == nil {
+			counted = counted || !readings[i].Uncounted
 			found, firstSeen := m.date(readings[i].Failing, book[pod.UID].FirstSeen)
 			failing = append(failing, lately(found, m.wall().Add(r.StartedAt.Sub(now)))...)
 			// A canary pod exists for this rollout alone. A primary pod's counts start with the rollout's first reading
-			// of it, unless the pod is younger than the rollout.
-			book.Add(pod.UID, pod.Track, now, readings[i], pod.Track == rollout.TrackCanary || pod.CreatedAt.After(r.StartedAt))
-			book.Remember(pod.UID, firstSeen)
+			// of it that has counts, unless the pod is younger than the rollout.
+			fromZero := pod.Track == rollout.TrackCanary || pod.CreatedAt.After(r.StartedAt)
+			if _, known := book[pod.UID]; known || fromZero || !readings[i].Uncounted {
+				book.Add(pod.UID, pod.Track, now, readings[i], fromZero)
+				book.Remember(pod.UID, firstSeen)
+			}
 		}
 		if pod.Track != rollout.TrackCanary {
 			continue
 		}
 		if errs[i] == nil {
 			tick.Answering++
+			if readings[i].Uncounted {
+				tick.Uncounted++
+			}
 		} else {
 			tick.Trouble = errs[i].Error()
 		}
@@ -80,6 +92,7 @@ func (m *Meter) Read(ctx context.Context, now time.Time, r rollout.Rollout, c ro
 			canaries = append(canaries, p)
 		}
 	}
+	tick.NoCounter = tick.Uncounted > 0 && !counted
 	tick.Failing = r.Unknown(failing)
 	tick.Health = rollout.HealthOf(canaries, book, r.Latest, now)
 	tick.Canary, tick.Primary = book.Total(rollout.TrackCanary), book.Total(rollout.TrackPrimary)
@@ -164,12 +177,12 @@ const (
 )
 
 // scrape reads a pod's counters. Of a canary's it wants to know which requests failed; should it refuse the page that tells
-// so, or that not be readable, the plain one counts. Both have to come within the one pod's time.
+// so, or that not be readable or be without the counter, the plain one counts. Both have to come within the one pod's time.
 func (m *Meter) scrape(ctx context.Context, pod rollout.Pod, sli rollout.SLI) (rollout.Reading, error) {
 	ctx, cancel := context.WithTimeout(ctx, m.timeout)
 	defer cancel()
 	if pod.Track == rollout.TrackCanary && sli.Traces != "" {
-		if reading, plain, err := m.ask(ctx, pod, sli, openFirst); err == nil || !plain || ctx.Err() != nil {
+		if reading, plain, err := m.ask(ctx, pod, sli, openFirst); !plain || ctx.Err() != nil {
 			return reading, err
 		}
 	}
@@ -177,8 +190,8 @@ func (m *Meter) scrape(ctx context.Context, pod rollout.Pod, sli rollout.SLI) (r
 	return reading, err
 }
 
-// ask gets one page. After an error, plain says that the text format may help: the pod answered, but refused, or with an
-// OpenMetrics page that is none.
+// ask gets one page. Plain says that the text format may help: the pod answered, but refused, or with an OpenMetrics page that
+// is none or has no counter.
 func (m *Meter) ask(ctx context.Context, pod rollout.Pod, sli rollout.SLI, accept string) (reading rollout.Reading, plain bool, err error) {
 	// Built from its parts: a path annotation must not be able to name another host.
 	target := url.URL{Scheme: "http", Host: pod.Address, Path: pod.Path}
@@ -199,8 +212,16 @@ func (m *Meter) ask(ctx context.Context, pod rollout.Pod, sli rollout.SLI, accep
 	if open {
 		read = ParseOpen
 	}
-	if reading, err = read(io.LimitReader(resp.Body, maxBody), sli); err != nil {
+	reading, err = read(io.LimitReader(resp.Body, maxBody), sli)
+	if errors.Is(err, ErrNoRequestsMetric) {
+		if kind := resp.Header.Get("Content-Type"); !open && !isText(kind) && reading.Start == 0 {
+			err = fmt.Errorf("%w, and Content-Type %q names no format of metrics", err, kind)
+		} else {
+			reading.Uncounted, err = true, nil
+		}
+	}
+	if err != nil {
 		return rollout.Reading{}, open, fmt.Errorf("scrape %s: %w", pod.Name, err)
 	}
-	return reading, false, nil
+	return reading, open && reading.Uncounted, nil
 }

@@ -113,6 +113,71 @@ func TestRead(t *testing.T) {
 	}
 }
 
+// Most client libraries put a counter with labels on the page with the first response, and that one is counted too.
+func TestACounterThatBeginsWithTheFirstResponse(t *testing.T) {
+	const text = "text/plain; version=0.0.4; charset=utf-8"
+	kind, page := text, ""
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", kind)
+		fmt.Fprint(w, page)
+	}))
+	t.Cleanup(server.Close)
+	began := time.Now()
+	r := rollout.Rollout{Revision: rollout.Revision{Hash: "new"}, StartedAt: began}
+	c := rollout.Canary{Weight: 10, Pods: []rollout.Pod{{
+		UID: "c", Name: "c", Address: strings.TrimPrefix(server.URL, "http://"), Path: "/metrics", Track: rollout.TrackCanary, Hash: "new", Ready: true, CreatedAt: began,
+	}}}
+	book := rollout.Book{}
+	for i, step := range []struct {
+		what, kind, page     string
+		answering, uncounted int
+		good                 uint64
+	}{
+		{"some text is no metrics page", "text/plain; charset=utf-8", "ok", 0, 0, 0},
+		{"nor is a page for browsers", "text/html", "<p>here is nothing</p>", 0, 0, 0},
+		{"an empty page, of a process that counts nothing else", text, "", 1, 1, 0},
+		{"a page with other metrics", text, "# TYPE process_start_time_seconds gauge\nprocess_start_time_seconds 100\n", 1, 1, 0},
+		{"the same in OpenMetrics", "application/openmetrics-text; version=1.0.0", "process_start_time_seconds 100\n# EOF\n", 1, 1, 0},
+		{"the first responses", text, "http_requests_total{status=\"200\"} 3\nprocess_start_time_seconds 100\n", 1, 0, 3},
+		{"a counter that is lost is no zero", text, "process_start_time_seconds 100\n", 0, 0, 3},
+		{"for it may come back", text, "http_requests_total{status=\"200\"} 4\nprocess_start_time_seconds 100\n", 1, 0, 4},
+		{"a new process has counted nothing", text, fmt.Sprintf("process_start_time_seconds %d\n", began.Add(8*time.Second).Unix()), 1, 1, 4},
+		{"and counts from zero", text, fmt.Sprintf("http_requests_total{status=\"200\"} 5\nprocess_start_time_seconds %d\n", began.Add(8*time.Second).Unix()), 1, 0, 9},
+	} {
+		kind, page = step.kind, step.page
+		tick := New(time.Second, nil).Read(t.Context(), began.Add(time.Duration(i)*time.Second), r, c, book, sli)
+		if tick.NoCounter != (tick.Uncounted > 0) {
+			t.Errorf("%s: without a primary, NoCounter is %v", step.what, tick.NoCounter)
+		}
+		if tick.Answering != step.answering || tick.Uncounted != step.uncounted || tick.Canary != (rollout.Counts{Good: step.good}) {
+			t.Errorf("%s: %d answer, %d of them without the counter, %+v, trouble %q", step.what, tick.Answering, tick.Uncounted, tick.Canary, tick.Trouble)
+		}
+	}
+}
+
+// An exporter may leave out what has been idle for long, and say it again with all that it ever counted.
+func TestThePrimarysCountBeginsWhereItsCounterIsFirstSeen(t *testing.T) {
+	page := ""
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; version=0.0.4")
+		fmt.Fprint(w, page)
+	}))
+	t.Cleanup(server.Close)
+	began := time.Now()
+	r := rollout.Rollout{Revision: rollout.Revision{Hash: "new"}, Stable: rollout.Revision{Hash: "old"}, StartedAt: began}
+	c := rollout.Canary{Pods: []rollout.Pod{{
+		UID: "p", Address: strings.TrimPrefix(server.URL, "http://"), Path: "/metrics", Track: rollout.TrackPrimary, Hash: "old", Ready: true, CreatedAt: began.Add(-time.Hour),
+	}}}
+	book := rollout.Book{}
+	for i, want := range []uint64{0, 0, 7} {
+		page = []string{"", "http_requests_total{status=\"200\"} 100000\n", "http_requests_total{status=\"200\"} 100007\n"}[i]
+		tick := New(time.Second, nil).Read(t.Context(), began.Add(time.Duration(i)*time.Second), r, c, book, sli)
+		if tick.Primary != (rollout.Counts{Good: want}) {
+			t.Errorf("page %d: %+v, want %d", i, tick.Primary, want)
+		}
+	}
+}
+
 func TestAPodCanNotSendUsToAnotherHost(t *testing.T) {
 	var pod, elsewhere fakePod
 	elsewhere.good.Store(1000)

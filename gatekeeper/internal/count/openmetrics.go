@@ -37,8 +37,8 @@ func ParseOpen(page io.Reader, sli rollout.SLI) (rollout.Reading, error) {
 	if errors.Is(err, ErrNoRequestsMetric) {
 		// Counters have this suffix here, also where they have none in the text format.
 		sli.Requests += "_total"
-		if again, errAgain := parse(needed, sli); errAgain == nil {
-			got, err = again, nil
+		if again, errAgain := parse(needed, sli); !errors.Is(errAgain, ErrNoRequestsMetric) {
+			got, err = again, errAgain
 		}
 	}
 	got.Failing = failing
@@ -234,6 +234,13 @@ func short(s string) string {
 		s = strings.ToValidUTF8(s[:maxWord], "") + "…"
 	}
 	return s
+}
+
+// isText reports whether an answer's Content-Type is Prometheus' text format, and not any text: it comes with a version
+// (prometheus.io/docs/instrumenting/exposition_formats).
+func isText(contentType string) bool {
+	kind, options, _ := mime.ParseMediaType(contentType)
+	return kind == "text/plain" && options["version"] != ""
 }
 
 // isOpen reports whether an answer's Content-Type is OpenMetrics.

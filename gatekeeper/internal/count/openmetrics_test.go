@@ -140,6 +140,11 @@ func TestBrokenOpenMetrics(t *testing.T) {
 			t.Errorf("%q was read as %+v", page, got)
 		}
 	}
+	asked := full()
+	asked.Requests = "http_requests"
+	if got, err := ParseOpen(strings.NewReader("http_requests_total{status=\"200\"} NaN\n# EOF\n"), asked); err == nil || errors.Is(err, ErrNoRequestsMetric) {
+		t.Errorf("a counter that is no number: %+v %v", got, err)
+	}
 	if _, err := ParseOpen(strings.NewReader("other 1\n# EOF\n"), full()); !errors.Is(err, ErrNoRequestsMetric) {
 		t.Errorf("a page without the metric: %v", err)
 	}
@@ -176,6 +181,10 @@ func TestACanaryThatCanNotSayItInOpenMetrics(t *testing.T) {
 		"it takes it for something sent": func(w http.ResponseWriter) { w.WriteHeader(http.StatusUnsupportedMediaType) },
 		"it breaks":                      func(w http.ResponseWriter) { w.WriteHeader(http.StatusInternalServerError) },
 		"it can not now":                 func(w http.ResponseWriter) { w.WriteHeader(http.StatusServiceUnavailable) },
+		"the counter has another name there": func(w http.ResponseWriter) {
+			w.Header().Set("Content-Type", "application/openmetrics-text; version=1.0.0")
+			_, _ = w.Write([]byte("http_requests_count_total{status=\"200\"} 5\n# EOF\n"))
+		},
 		"it knows no other than text": func(w http.ResponseWriter) {
 			_, _ = w.Write([]byte(text))
 		},

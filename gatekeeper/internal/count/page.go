@@ -19,12 +19,12 @@ import (
 // startMetric is when the process began (OpenMetrics, and every client library of Prometheus).
 const startMetric = "process_start_time_seconds"
 
-// ErrNoRequestsMetric is returned for a page that does not have the counter of responses at all: such a pod is not
-// instrumented, and "no requests" would be a guess.
+// ErrNoRequestsMetric is returned for a page that does not have the counter of responses at all: the pod is not
+// instrumented, or has answered nothing yet.
 var ErrNoRequestsMetric = errors.New("the counter of responses is not on the metrics page")
 
 // Parse reads a metrics page in Prometheus' text format. A counter that is negative, infinite or not a number is an error:
-// it says that the page is wrong, not how many responses there were.
+// it says that the page is wrong, not how many responses there were. With ErrNoRequestsMetric comes when the process started.
 func Parse(page io.Reader, sli rollout.SLI) (rollout.Reading, error) {
 	needed, err := only(page, sli.Requests, sli.Duration, startMetric)
 	if err != nil {
@@ -40,11 +40,14 @@ func parse(needed []byte, sli rollout.SLI) (rollout.Reading, error) {
 	if err != nil {
 		return rollout.Reading{}, fmt.Errorf("read metrics page: %w", err)
 	}
+	var got rollout.Reading
+	if start := families[startMetric].GetMetric(); len(start) == 1 {
+		got.Start = value(start[0])
+	}
 	requests, ok := families[sli.Requests]
 	if !ok {
-		return rollout.Reading{}, fmt.Errorf("%s: %w", sli.Requests, ErrNoRequestsMetric)
+		return got, fmt.Errorf("%s: %w", sli.Requests, ErrNoRequestsMetric)
 	}
-	var got rollout.Reading
 	for _, m := range requests.GetMetric() {
 		if !matches(m, sli.Match) {
 			continue
@@ -58,9 +61,6 @@ func parse(needed []byte, sli rollout.SLI) (rollout.Reading, error) {
 		} else {
 			got.Counts.Bad += n
 		}
-	}
-	if start := families[startMetric].GetMetric(); len(start) == 1 {
-		got.Start = value(start[0])
 	}
 	if sli.Duration != "" {
 		got.Times = times(families[sli.Duration], sli.Match)

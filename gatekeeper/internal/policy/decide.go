@@ -186,7 +186,7 @@ func Decide(rules Rules, r rollout.Rollout, now time.Time) rollout.Verdict {
 	}
 	step, underWay := r.Step()
 	if !underWay {
-		return beforeTraffic(r, now)
+		return beforeTraffic(rules, r, now)
 	}
 	a := assess(rules, r)
 	if reasons := failures(rules, r, a, now); len(reasons) > 0 {
@@ -259,15 +259,23 @@ func next(r rollout.Rollout) float64 {
 }
 
 // beforeTraffic is the verdict while the weight is 0: at the start, and when Flagger begins its analysis anew.
-func beforeTraffic(r rollout.Rollout, now time.Time) rollout.Verdict {
+func beforeTraffic(rules Rules, r rollout.Rollout, now time.Time) rollout.Verdict {
 	if r.Latest.Answering == 0 {
 		return verdict(rollout.Hold, now, nil, rollout.Reason{
 			Kind: KindBlind, Text: "no canary pod has answered with its metrics yet" + trouble(r.Latest.Trouble),
 		})
 	}
-	return verdict(rollout.Pass, now, nil, rollout.Reason{
-		Kind: KindReady, Text: fmt.Sprintf("%d canary pods answer with their metrics, no traffic yet", r.Latest.Answering),
-	})
+	// With the ingress's counts, a wrong name would be seen at the first weight.
+	if uncounted(r.Latest) && r.Latest.NoCounter && !hasIngress(rules, r) {
+		return verdict(rollout.Hold, now, nil, rollout.Reason{Kind: KindBlind, Text: fmt.Sprintf(
+			"%s is on no pod's metrics page, the primary's neither: does metrics.requests of the policy name the service's counter? If it comes with the first response, one request to the service shows it",
+			rules.Metrics.Requests)})
+	}
+	text := fmt.Sprintf("%d canary pods answer with their metrics, no traffic yet", r.Latest.Answering)
+	if n := r.Latest.Uncounted; n > 0 {
+		text += fmt.Sprintf("; on the page of %d, %s is still to come with the first response", n, rules.Metrics.Requests)
+	}
+	return verdict(rollout.Pass, now, nil, rollout.Reason{Kind: KindReady, Text: text})
 }
 
 // broken are failures that Kubernetes itself knows of, long before Flagger's deadline.
@@ -400,6 +408,9 @@ func holds(rules Rules, r rollout.Rollout, step rollout.Step, a *rollout.Assessm
 	if hasIngress(rules, r) {
 		reasons = append(reasons, opinion(r, step)...)
 	}
+	if uncounted(t) && c.Total() == 0 && (t.Ingress == nil && t.NoCounter || t.Ingress != nil && t.Ingress.Canary.Total() > 0) {
+		add(KindBlind, nil, "%s is on no canary pod's metrics page: does metrics.requests of the policy name the service's counter?", rules.Metrics.Requests)
+	}
 	if why := unmeasured(rules, t); why != "" {
 		add(KindBlind, nil, "latency can not be judged: %s", why)
 	}
@@ -427,6 +438,9 @@ func holds(rules Rules, r rollout.Rollout, step rollout.Step, a *rollout.Assessm
 	}
 	return reasons
 }
+
+// uncounted reports whether canary pods answer, and none has the counter of responses on its page.
+func uncounted(t rollout.Tick) bool { return t.Uncounted > 0 && t.Uncounted == t.Answering }
 
 // unmeasured says why latency, where the policy asks for it, can not be judged; "" when it can.
 func unmeasured(rules Rules, t rollout.Tick) string {

@@ -81,6 +81,11 @@ func nextIs(next int) func(*rollout.Tick, int) {
 	return func(t *rollout.Tick, _ int) { t.Next = next }
 }
 
+// without makes ticks of a canary whose one pod has no counter of responses; nor has the primary, where nobody is true.
+func without(nobody bool) func(*rollout.Tick, int) {
+	return func(t *rollout.Tick, _ int) { t.Uncounted, t.NoCounter = 1, nobody }
+}
+
 func TestDecide(t *testing.T) {
 	rules := podsOnly()
 	steady := leg{seconds: 20, weight: 10, good: 10, pgood: 90}
@@ -96,6 +101,12 @@ func TestDecide(t *testing.T) {
 		},
 		"canary pods answer and there is no traffic: the first weight may come": {
 			rules, nil, rollout.Pass, KindReady, "no traffic yet",
+		},
+		"a counter that is to come with the first response, as the primary has it, does not keep the first weight back": {
+			rules, []leg{{seconds: 1, at: without(false)}}, rollout.Pass, KindReady, "on the page of 1, http_requests_total is still to come with the first response",
+		},
+		"a counter that no pod has may be none": {
+			rules, []leg{{seconds: 1, at: without(true)}}, rollout.Hold, KindBlind, "http_requests_total is on no pod's metrics page",
 		},
 		"a dead canary fails at the second block": {
 			rules, []leg{{seconds: 5, weight: 10, bad: 10, pgood: 90}}, rollout.Fail, KindSLO, "the SLO allows 0.5 %",
@@ -175,6 +186,15 @@ func TestDecide(t *testing.T) {
 		},
 		"no request at all": {
 			rules, []leg{{seconds: 60, weight: 10, pgood: 90}}, rollout.Hold, KindNoTraffic, "no canary request counted at 10 %",
+		},
+		"no request, so the canary's counter is not there yet": {
+			rules, []leg{{seconds: 60, weight: 10, pgood: 90, at: without(false)}}, rollout.Hold, KindNoTraffic, "no canary request counted at 10 %",
+		},
+		"nobody counts: whether there was a request is not known": {
+			rules, []leg{{seconds: 60, weight: 10, at: without(true)}}, rollout.Hold, KindBlind, "does metrics.requests of the policy name the service's counter?",
+		},
+		"which is never the canary's fault": {
+			changed(rules, func(r *Rules) { r.Evidence.OnTooLittle = RollBack }), []leg{{seconds: 2200, weight: 10, at: without(true)}}, rollout.Hold, KindHeldTooLong, "longer than 30m0s",
 		},
 		"one request a minute is too little, and says how much is lacking": {
 			rules, []leg{{seconds: 600, weight: 10, good: 1, pgood: 9, every: 60}}, rollout.Hold, KindNeedEvidence, "are to be expected in the",

@@ -23,6 +23,9 @@ type Reading struct {
 	Counts Counts
 	Start  float64 // Unix seconds at which the process started, 0 when the source does not say
 	Times  Times
+	// Uncounted says that the page is without the counter of responses: in most client libraries a counter with labels
+	// begins with the first response.
+	Uncounted bool
 	// Failing are its requests that were not good and have a trace. At is zero where the source does not say when.
 	Failing []Failing
 }
@@ -100,6 +103,13 @@ func (b Book) Add(source string, track Track, seen time.Time, got Reading, fromZ
 	r.addTimes(got.Times, !known && !fromZero, anew)
 	r.Last, r.Start, r.SeenAt = got.Counts, got.Start, seen
 	b[source] = r
+}
+
+// Forgets reports whether a source that has counted is without its counter, and nothing says that its process is a new one:
+// no zero, for when the counter comes back, all would be counted once more.
+func (b Book) Forgets(source string, got Reading) bool {
+	r := b[source]
+	return got.Uncounted && r.Last.Total() > 0 && !got.startedAfter(r)
 }
 
 // Remember keeps when failing requests of a source that is known were first seen.

@@ -16,10 +16,12 @@ type Tick struct {
 	Canary    Counts        `json:"canary"`
 	Primary   Counts        `json:"primary"`
 	Weight    int           `json:"weight"`
-	Next      int           `json:"next"`              // weight that Flagger asks for next, 100 for the promotion
-	Age       time.Duration `json:"age"`               // of the oldest part of the canary's counts
-	Answering int           `json:"answering"`         // canary pods that answered at this tick
-	Trouble   string        `json:"trouble,omitempty"` // why a canary pod did not answer
+	Next      int           `json:"next"`                // weight that Flagger asks for next, 100 for the promotion
+	Age       time.Duration `json:"age"`                 // of the oldest part of the canary's counts
+	Answering int           `json:"answering"`           // canary pods that answered at this tick
+	Uncounted int           `json:"uncounted,omitempty"` // those of them without the counter of responses on their page
+	NoCounter bool          `json:"noCounter,omitempty"` // nor has a pod of the primary it
+	Trouble   string        `json:"trouble,omitempty"`   // why a canary pod did not answer
 	Health    Health        `json:"health"`
 	Ingress   *Opinion      `json:"ingress,omitempty"` // nil when the ingress is not a source
 	Latency   *Latency      `json:"latency,omitempty"` // nil when the policy does not ask for it
