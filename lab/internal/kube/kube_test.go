@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // apiServer answers GETs of these paths with these bodies, everything else with 404 as an API server does, and returns
@@ -194,5 +195,21 @@ func TestMetrics(t *testing.T) {
 	}
 	if _, err := client.Metrics(t.Context(), "demo", "b", 8080); err == nil {
 		t.Error("a pod that is gone must be an error")
+	}
+}
+
+func TestAvailableSaysWhyPodsDoNotRun(t *testing.T) {
+	pod := func(status string) string { return `{"metadata":{"name":"p"},"status":` + status + `}` }
+	noImage := pod(`{"containerStatuses":[{"name":"c","state":{"waiting":{"reason":"ErrImageNeverPull","message":"image web:1 is not there"}}}]}`)
+	client := apiServer(t, map[string]string{
+		"/apis/apps/v1/namespaces/demo/deployments/web": `{"kind":"Deployment","apiVersion":"apps/v1","metadata":{"name":"web"},
+			"spec":{"replicas":3,"selector":{"matchLabels":{"app":"web"}},"template":{"spec":{"containers":[{"image":"web:1"}]}}}}`,
+		"/api/v1/namespaces/demo/pods": `{"kind":"PodList","apiVersion":"v1","items":[` + noImage + "," + noImage + "," +
+			pod(`{"conditions":[{"type":"PodScheduled","status":"False","reason":"Unschedulable","message":"0/1 nodes are available"}]}`) + `]}`,
+	})
+	err := client.Available(t.Context(), "demo", "web", time.Millisecond)
+	const want = "to be available: context deadline exceeded: ErrImageNeverPull image web:1 is not there; Unschedulable 0/1 nodes are available"
+	if err == nil || !strings.HasSuffix(err.Error(), want) {
+		t.Errorf("got  %v\nwant %s", err, want)
 	}
 }

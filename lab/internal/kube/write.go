@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -82,7 +84,8 @@ func (c *Client) DeleteNamespace(ctx context.Context, name string, patience time
 	return nil
 }
 
-// Available waits until a Deployment runs what it asks for, with all its pods, at most for patience.
+// Available waits until a Deployment runs what it asks for, with all its pods, at most for patience. The error says what the
+// cluster says of pods that do not run.
 func (c *Client) Available(ctx context.Context, namespace, name string, patience time.Duration) error {
 	var is Release
 	err := c.until(ctx, patience, func(ctx context.Context) (bool, error) {
@@ -91,17 +94,53 @@ func (c *Client) Available(ctx context.Context, namespace, name string, patience
 		return is.Ready, err
 	})
 	if err != nil {
-		return fmt.Errorf("wait %s for deployment %s/%s (%s) to be available: %w", patience, namespace, name, is.Image, err)
+		return fmt.Errorf("wait %s for deployment %s/%s (%s) to be available: %w%s", patience, namespace, name, is.Image, err, c.trouble(ctx, namespace, name))
 	}
 	return nil
 }
 
-// until looks again and again. An error in looking ends the wait only when time is over.
+// trouble is why containers of a Deployment do not run, or why a pod has no node, each reason once; "" when nobody says.
+func (c *Client) trouble(ctx context.Context, namespace, name string) string {
+	d, err := c.core.AppsV1().Deployments(namespace).Get(ctx, name, metav1.GetOptions{})
+	if err != nil {
+		return ""
+	}
+	pods, err := c.core.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: metav1.FormatLabelSelector(d.Spec.Selector)})
+	if err != nil {
+		return ""
+	}
+	var said []string
+	say := func(reason, message string) {
+		if text := strings.TrimSpace(reason + " " + message); text != "" && !slices.Contains(said, text) {
+			said = append(said, text)
+		}
+	}
+	for _, pod := range pods.Items {
+		for _, condition := range pod.Status.Conditions {
+			if condition.Type == corev1.PodScheduled && condition.Status == corev1.ConditionFalse {
+				say(condition.Reason, condition.Message)
+			}
+		}
+		for _, container := range slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses) {
+			if waiting := container.State.Waiting; waiting != nil {
+				say(waiting.Reason, waiting.Message)
+			}
+		}
+	}
+	if len(said) == 0 {
+		return ""
+	}
+	return ": " + strings.Join(said, "; ")
+}
+
+// until looks again and again. An error in looking ends the wait only when time is over, and is then the reason.
 func (c *Client) until(ctx context.Context, patience time.Duration, yes func(context.Context) (bool, error)) error {
 	var last error
 	err := wait.PollUntilContextTimeout(ctx, every, patience, true, func(ctx context.Context) (bool, error) {
 		ok, err := yes(ctx)
-		last = err
+		if ctx.Err() == nil { // else the end of the time is the error, not what it interrupted
+			last = err
+		}
 		return ok && err == nil, nil
 	})
 	if err != nil && last != nil && ctx.Err() == nil {
