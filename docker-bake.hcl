@@ -13,34 +13,24 @@ variable "PUSH" { default = "" }
 variable "CACHE" { default = "" }
 
 group "default" {
-  targets = ["app", "gatekeeper", "loadgen"]
+  targets = ["program"]
 }
 
-target "app" {
+target "program" {
+  matrix = {
+    program = [
+      { name = "app", is = "A REST service with the metrics and the faults that a rehearsed rollout needs" },
+      { name = "gatekeeper", is = "Judges rollouts for Flagger, remembers them, tells people" },
+      { name = "loadgen", is = "HTTP load as a service and a command, on the Vegeta library" },
+    ]
+  }
+  name        = program.name
   inherits    = ["image"]
-  dockerfile  = "Dockerfile.app"
-  tags        = ["${REGISTRY}/app:${VERSION}"]
-  cache-from  = cache("app", "")
-  cache-to    = cache("app", ",mode=max,ignore-error=true")
-  annotations = notes("app", "A REST service with the metrics and the faults that a rehearsed rollout needs")
-}
-
-target "gatekeeper" {
-  inherits    = ["image"]
-  dockerfile  = "Dockerfile.gatekeeper"
-  tags        = ["${REGISTRY}/gatekeeper:${VERSION}"]
-  cache-from  = cache("gatekeeper", "")
-  cache-to    = cache("gatekeeper", ",mode=max,ignore-error=true")
-  annotations = notes("gatekeeper", "Judges rollouts for Flagger, remembers them, tells people")
-}
-
-target "loadgen" {
-  inherits    = ["image"]
-  dockerfile  = "Dockerfile.loadgen"
-  tags        = ["${REGISTRY}/loadgen:${VERSION}"]
-  cache-from  = cache("loadgen", "")
-  cache-to    = cache("loadgen", ",mode=max,ignore-error=true")
-  annotations = notes("loadgen", "HTTP load as a service and a command, on the Vegeta library")
+  dockerfile  = "Dockerfile.${program.name}"
+  tags        = ["${REGISTRY}/${program.name}:${VERSION}"]
+  cache-from  = cache(program.name, "")
+  cache-to    = cache(program.name, ",mode=max,ignore-error=true")
+  annotations = notes(program.name, program.is)
 }
 
 # The lab's receiver, which no release has.
