@@ -58,7 +58,7 @@ crash: lab ## kill gatekeepers 200 times while 50 rollouts run, and check that n
 prove: lab ## run the scenarios: make prove ARGS="--engine existing"
 	build/lab prove $(ARGS)
 proveupgrade: lab ## upgrade from the first version with a release in flight, on CLUSTER; minutes
-	hack/on-cluster $(CLUSTER) build/lab upgrade $(ARGS)
+	$(CLUSTER) up && hack/cluster-images $(CLUSTER) && hack/on-cluster $(CLUSTER) build/lab upgrade $(ARGS)
 golden: lab ## make the golden hook requests and courses anew, from Flagger in the embedded engine
 	rm -rf build/golden; build/lab prove --engine embedded --only 1,2,3 --capture build/golden; \
 	cp build/golden/hooks.json gatekeeper/internal/flagger/testdata/ && cp build/golden/transcripts.json lab/internal/drill/
