@@ -173,22 +173,32 @@ type reading struct {
 
 func read(ctx context.Context, reader *kube.Reader, p doctor.Patient) reading {
 	pages, err := reader.Pages(ctx, p.Primary)
-	r := reading{time.Now(), map[string]uint64{}, err}
-	without := 0
-	for pod, page := range pages {
-		got, err := count.Parse(strings.NewReader(page), p.Rules.SLI())
-		if errors.Is(err, count.ErrNoRequestsMetric) {
-			// A pod that has answered nothing yet, unless it is so with all of them.
-			if without++; without < len(pages) {
-				err = nil
-			}
-		}
-		if err != nil {
-			r.err = fmt.Errorf("pod %s: %w", pod, err)
-		}
-		r.pods[pod] = got.Counts.Total()
+	r := reading{at: time.Now(), err: err}
+	if err == nil {
+		r.pods, r.err = counted(pages, p.Rules.SLI())
 	}
 	return r
+}
+
+// counted is what each pod's metrics page has counted. A pod without the counter has answered nothing yet, unless none has it.
+func counted(pages map[string]string, sli rollout.SLI) (map[string]uint64, error) {
+	counts, has, without := map[string]uint64{}, false, error(nil)
+	for pod, page := range pages {
+		got, err := count.Parse(strings.NewReader(page), sli)
+		switch {
+		case errors.Is(err, count.ErrNoRequestsMetric):
+			without = fmt.Errorf("pod %s: %w", pod, err)
+		case err != nil:
+			return nil, fmt.Errorf("pod %s: %w", pod, err)
+		default:
+			has = true
+		}
+		counts[pod] = got.Counts.Total()
+	}
+	if !has {
+		return nil, without
+	}
+	return counts, nil
 }
 
 // since is the requests a second of the pods that were there both times; one that began anew in between counts for

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/doctor"
+	"github.com/rollout-monitoring/microservice_rollout_monitoring/gatekeeper/internal/policy"
 )
 
 // cluster is an API server that has these Canaries and the Deployment podinfo-primary, and writes the way to it.
@@ -142,5 +144,24 @@ func TestColoursAreForTerminals(t *testing.T) {
 	}
 	if got := painter(false)(doctor.Warn); got != "warn " {
 		t.Errorf("elsewhere: %q", got)
+	}
+}
+
+func TestAPodThatHasAnsweredNothingIsNoTrouble(t *testing.T) {
+	sli := policy.Default().SLI()
+	const five, none, broken = "http_requests_total{status=\"200\"} 5\n", "process_start_time_seconds 1\n", "http_requests_total{status=\"200\"} -1\n"
+	for name, test := range map[string]struct {
+		pages   map[string]string
+		want    map[string]uint64
+		trouble string
+	}{
+		"one of two has answered":            {map[string]string{"a": five, "b": none}, map[string]uint64{"a": 5, "b": 0}, ""},
+		"none has: it may have no counter":   {map[string]string{"a": none, "b": none}, nil, "the counter of responses is not on the metrics page"},
+		"a page that can not be true counts": {map[string]string{"a": five, "b": broken}, nil, "pod b: "},
+	} {
+		got, err := counted(test.pages, sli)
+		if !maps.Equal(got, test.want) || (err != nil) != (test.trouble != "") || err != nil && !strings.Contains(err.Error(), test.trouble) {
+			t.Errorf("%s: %v %v", name, got, err)
+		}
 	}
 }

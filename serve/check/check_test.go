@@ -40,7 +40,9 @@ func TestItAsksAgainUntilTheAnswerIsGood(t *testing.T) {
 func TestARefusedConnectionIsTriedAgain(t *testing.T) {
 	server := httptest.NewUnstartedServer(http.NotFoundHandler())
 	address := server.Listener.Addr().String()
-	server.Listener.Close()
+	if err := server.Listener.Close(); err != nil {
+		t.Fatal(err)
+	}
 	var out strings.Builder
 	asked := make(chan error, 1)
 	go func() {
