@@ -71,9 +71,9 @@ pictures: monitoring/pictures/node_modules/.package-lock.json ## draw the dashbo
 monitoring/pictures/node_modules/.package-lock.json: monitoring/pictures/package-lock.json
 	cd monitoring/pictures && npm ci --ignore-scripts --no-audit --no-fund
 views: toolchain ## prove collector and Jaeger on a cluster of CLUSTER=../shared/cluster/cluster, built from their modules; minutes
-	hack/views $(CLUSTER)
+	$(CLUSTER) up && hack/views $(CLUSTER)
 provegateway: lab ## run the scenarios behind a Gateway on a cluster of CLUSTER=../shared/cluster/cluster, with Traefik built from its modules; minutes
-	hack/prove-gateway $(CLUSTER) $(ARGS)
+	$(CLUSTER) up && hack/prove-gateway $(CLUSTER) $(ARGS)
 provecharts: build ## install the charts on a cluster of CLUSTER=../shared/cluster/cluster where Pod Security is enforced, and run helm test
 	$(CLUSTER) up && hack/prove-charts $(CLUSTER)
 provedeploy: lab ## run deploy.yml for good and bad releases on CLUSTER, without GitHub; minutes
