@@ -21,7 +21,7 @@ export GOTOOLCHAIN := auto
 export PATH := $(CURDIR)/.lab/go/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: provedocs provecharts provegateway provedeploy views rules dashboards pictures screenshots help toolchain lab build test acceptance mutate fuzz bench crash golden report lint charts prove proveupgrade demo version notes tagged flows archives package
+.PHONY: provedocs provecharts provegateway provepolicies provedeploy views rules dashboards pictures screenshots help toolchain lab build test acceptance mutate fuzz bench crash golden report lint charts prove proveupgrade demo version notes tagged flows archives package
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
@@ -76,6 +76,8 @@ provegateway: lab ## run the scenarios behind a Gateway on a cluster of CLUSTER=
 	$(CLUSTER) up && hack/prove-gateway $(CLUSTER) $(ARGS)
 provecharts: build ## install the charts on a cluster of CLUSTER=../shared/cluster/cluster where Pod Security is enforced, and run helm test
 	$(CLUSTER) up && hack/prove-charts $(CLUSTER)
+provepolicies: lab ## run releases on a cluster of CLUSTER=../shared/cluster/cluster where kube-router enforces the charts' NetworkPolicies, and ask as a stranger
+	hack/prove-policies $(CLUSTER) $(ARGS)
 provedeploy: lab ## run deploy.yml for good and bad releases on CLUSTER, without GitHub; minutes
 	hack/prove-deploy $(CLUSTER)
 screenshots: lab ## take the pictures of the page in docs/screenshots anew, of real releases in the embedded engine (needs chromium)

@@ -51,6 +51,8 @@ type cli struct {
 	GatekeeperValues   []string `env:"LAB_GATEKEEPER_VALUES" help:"More values for the gatekeeper's chart; may be repeated, the last file wins."`
 	GatekeeperVolume   string   `env:"LAB_GATEKEEPER_VOLUME" help:"Folder of the node for the gatekeeper's memory, owned by user 65532, for a cluster without storage classes."`
 
+	NetworkPolicies bool `env:"LAB_NETWORK_POLICIES" help:"Install our charts with their NetworkPolicies, for a cluster whose network enforces them."`
+
 	Views *bool `negatable:"" env:"LAB_VIEWS" help:"For up and demo: also bring up Grafana with the dashboards, and Jaeger, where traces then go. Their images come from public registries. Without it: with kind yes, with existing no; never with embedded."`
 
 	Up      struct{}   `cmd:"" help:"Bring everything up; what is up stays. With embedded until Ctrl-C."`
@@ -264,7 +266,7 @@ func (c *cli) lab(ctx context.Context, command string, progress *stack.Progress,
 		Root: root, Engine: engine, Provider: l.Provider, Version: version, AppVersions: versions, GatekeeperBase: base,
 		FlaggerChart: c.FlaggerChart, IngressChart: c.IngressNginxChart,
 		FlaggerValues: c.FlaggerValues, IngressValues: c.IngressNginxValues,
-		GatekeeperValues: c.GatekeeperValues, GatekeeperVolume: c.GatekeeperVolume, Views: views, Traces: traces,
+		GatekeeperValues: c.GatekeeperValues, GatekeeperVolume: c.GatekeeperVolume, NetworkPolicies: c.NetworkPolicies, Views: views, Traces: traces,
 	})
 	return l, nil
 }
@@ -437,6 +439,9 @@ func (l *lab) ground(ctx context.Context, steps []stack.Step) (drill.Config, err
 	values := []string{filepath.Join(folder, "podinfo.yaml")}
 	if l.gateway() {
 		values = append(values, filepath.Join(folder, "podinfo-gateway.yaml"))
+	}
+	if l.NetworkPolicies {
+		values = append(values, filepath.Join(folder, "network-policies.yaml"))
 	}
 	return drill.Config{
 		Kube: client, Install: l.stack, Name: release, System: stack.SystemNamespace,

@@ -52,7 +52,11 @@ func (s *Stack) flagger(ctx context.Context) (release, error) {
 
 func (s *Stack) gatekeeper(context.Context) (release, error) {
 	base := cmp.Or(s.GatekeeperBase, s.path("lab", "values", "gatekeeper.yaml"))
-	r := s.ours("gatekeeper", append([]string{base}, s.GatekeeperValues...))
+	values := []string{base}
+	if s.NetworkPolicies {
+		values = append(values, s.path("lab", "values", "gatekeeper-network-policy.yaml"))
+	}
+	r := s.ours("gatekeeper", append(values, s.GatekeeperValues...))
 	if s.GatekeeperVolume != "" {
 		r.Sets = append(r.Sets, "persistence.hostPath="+s.GatekeeperVolume)
 	}
@@ -60,7 +64,11 @@ func (s *Stack) gatekeeper(context.Context) (release, error) {
 }
 
 func (s *Stack) loadgen(context.Context) (release, error) {
-	return s.ours("loadgen", []string{s.path("lab", "values", "loadgen.yaml")}), nil
+	values := []string{s.path("lab", "values", "loadgen.yaml")}
+	if s.NetworkPolicies {
+		values = append(values, s.path("lab", "values", "network-policies.yaml"))
+	}
+	return s.ours("loadgen", values), nil
 }
 
 func (s *Stack) ours(name string, values []string) release {

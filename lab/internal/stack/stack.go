@@ -47,6 +47,7 @@ type Config struct {
 	GatekeeperBase   string // in the place of the lab's own values for it; "" is those
 	GatekeeperValues []string
 	GatekeeperVolume string // folder of the node for the gatekeeper's memory; "" is a claim
+	NetworkPolicies  bool   // with those of our charts
 	Views            bool   // also Grafana, Jaeger and a collector
 	Traces           string // OTLP endpoint for the spans of gatekeeper and loadgen; "" is none
 }

@@ -171,6 +171,18 @@ func up(t *testing.T, s *Stack) {
 	}
 }
 
+func TestNetworkPoliciesAreForAllOfOurCharts(t *testing.T) {
+	w := newWorld(t)
+	s := w.stack(Config{NetworkPolicies: true})
+	up(t, s)
+	for _, call := range w.since() {
+		_, ours, _ := strings.Cut(call, s.Root+"/helm/")
+		if has := strings.Contains(call, "network-polic"); has != (ours != "") {
+			t.Errorf("called %s", call)
+		}
+	}
+}
+
 func TestUpInstallsEverythingOnce(t *testing.T) {
 	w := newWorld(t)
 	more := filepath.Join(t.TempDir(), "more.yaml")
