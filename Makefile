@@ -105,5 +105,5 @@ archives: toolchain ## build gatekeeper, loadgen and monitoring for Linux and ma
 	hack/archives
 package: ## pack the charts into build/charts, with the version in VERSION (needs helm)
 	hack/package
-provedocs: toolchain ## run the commands of documents as they stand there: ENV=repo, or ENV=cluster and ENV=adopt on a cluster of CLUSTER=../shared/cluster/cluster that is up; minutes
+provedocs: toolchain ## run the commands of documents as they stand there: ENV=repo, or ENV=cluster and ENV=adopt on a cluster of CLUSTER=../shared/cluster/cluster; minutes
 	hack/provedocs $(ENV) $(CLUSTER)

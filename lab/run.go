@@ -231,6 +231,9 @@ func (c *cli) lab(ctx context.Context, command string, progress *stack.Progress,
 	if err != nil {
 		return nil, err
 	}
+	if l.gateway() && l.NetworkPolicies {
+		return nil, fmt.Errorf("%w: --network-policies has none for a Gateway; leave out --provider %s", errUsage, l.Provider)
+	}
 	if l.gateway() && l.embedded != nil {
 		return nil, fmt.Errorf("%w: the embedded engine has NGINX alone; give another --engine for --provider %s", errUsage, l.Provider)
 	}

@@ -138,6 +138,7 @@ func TestACounterThatBeginsWithTheFirstResponse(t *testing.T) {
 		{"an empty page, of a process that counts nothing else", text, "", 1, 1, 0},
 		{"a page with other metrics", text, "# TYPE process_start_time_seconds gauge\nprocess_start_time_seconds 100\n", 1, 1, 0},
 		{"the same in OpenMetrics", "application/openmetrics-text; version=1.0.0", "process_start_time_seconds 100\n# EOF\n", 1, 1, 0},
+		{"a counter that is announced", text, "# TYPE http_requests_total counter\nprocess_start_time_seconds 100\n", 1, 0, 0},
 		{"the first responses", text, "http_requests_total{status=\"200\"} 3\nprocess_start_time_seconds 100\n", 1, 0, 3},
 		{"a counter that is lost is no zero", text, "process_start_time_seconds 100\n", 0, 0, 3},
 		{"for it may come back", text, "http_requests_total{status=\"200\"} 4\nprocess_start_time_seconds 100\n", 1, 0, 4},

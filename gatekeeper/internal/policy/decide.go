@@ -265,8 +265,7 @@ func beforeTraffic(rules Rules, r rollout.Rollout, now time.Time) rollout.Verdic
 			Kind: KindBlind, Text: "no canary pod has answered with its metrics yet" + trouble(r.Latest.Trouble),
 		})
 	}
-	// With the ingress's counts, a wrong name would be seen at the first weight.
-	if uncounted(r.Latest) && r.Latest.NoCounter && !hasIngress(rules, r) {
+	if uncounted(r.Latest) && r.Latest.NoCounter && !ingressRead(r) {
 		return verdict(rollout.Hold, now, nil, rollout.Reason{Kind: KindBlind, Text: fmt.Sprintf(
 			"%s is on no pod's metrics page, the primary's neither: does metrics.requests of the policy name the service's counter? If it comes with the first response, one request to the service shows it",
 			rules.Metrics.Requests)})
@@ -437,6 +436,13 @@ func holds(rules Rules, r rollout.Rollout, step rollout.Step, a *rollout.Assessm
 			"%s of %s at %d %% of traffic are left", seconds(left), seconds(bake(rules, r)), step.Weight)
 	}
 	return reasons
+}
+
+// ingressRead reports whether the ingress's counts have lately been read since the rollout began. They show requests that no
+// pod counts, such as by a wrong name of the counter.
+func ingressRead(r rollout.Rollout) bool {
+	i := r.Latest.Ingress
+	return i != nil && i.Trouble == "" && i.Age < r.Latest.At.Sub(r.StartedAt) && i.Age <= maxIngressAge
 }
 
 // uncounted reports whether canary pods answer, and none has the counter of responses on its page.

@@ -86,6 +86,11 @@ func without(nobody bool) func(*rollout.Tick, int) {
 	return func(t *rollout.Tick, _ int) { t.Uncounted, t.NoCounter = 1, nobody }
 }
 
+// withIngress makes such ticks with the ingress's opinion.
+func withIngress(opinion rollout.Opinion) func(*rollout.Tick, int) {
+	return func(t *rollout.Tick, _ int) { t.Uncounted, t.NoCounter, t.Ingress = 1, true, &opinion }
+}
+
 func TestDecide(t *testing.T) {
 	rules := podsOnly()
 	steady := leg{seconds: 20, weight: 10, good: 10, pgood: 90}
@@ -186,6 +191,15 @@ func TestDecide(t *testing.T) {
 		},
 		"no request at all": {
 			rules, []leg{{seconds: 60, weight: 10, pgood: 90}}, rollout.Hold, KindNoTraffic, "no canary request counted at 10 %",
+		},
+		"with the ingress's counts a wrong name will be seen": {
+			rules, []leg{{seconds: 3, at: withIngress(rollout.Opinion{Age: time.Second})}}, rollout.Pass, KindReady, "is still to come with the first response",
+		},
+		"but not when they were read before the rollout began, at best": {
+			rules, []leg{{seconds: 3, at: withIngress(rollout.Opinion{Age: time.Hour})}}, rollout.Hold, KindBlind, "http_requests_total is on no pod's metrics page",
+		},
+		"nor when Prometheus does not answer": {
+			rules, []leg{{seconds: 3, at: withIngress(rollout.Opinion{Age: time.Second, Trouble: "no answer"})}}, rollout.Hold, KindBlind, "http_requests_total is on no pod's metrics page",
 		},
 		"no request, so the canary's counter is not there yet": {
 			rules, []leg{{seconds: 60, weight: 10, pgood: 90, at: without(false)}}, rollout.Hold, KindNoTraffic, "no canary request counted at 10 %",

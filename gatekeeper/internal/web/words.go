@@ -77,7 +77,10 @@ func judged(r rollout.Rollout, fine string) sight {
 	case "":
 		return sight{Mood: busy, Label: "Just begun", Fine: fine, Next: "The first evaluation comes within seconds."}
 	case policy.KindBlind:
-		if weight == 0 {
+		switch {
+		case weight == 0 && r.Latest.Answering > 0:
+			return sight{Mood: waits, Label: "Held before traffic", Fine: fine, Next: "Traffic comes once a pod shows the counter: send the service one request, or correct metrics.requests of the policy."}
+		case weight == 0:
 			return sight{Mood: busy, Label: "Starting", Fine: fine, Next: "Traffic comes once the canary's pods answer."}
 		}
 	}

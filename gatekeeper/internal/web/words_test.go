@@ -36,6 +36,8 @@ func TestTheFirstSightSaysHowItStandsAndWhatComesNext(t *testing.T) {
 		s.Rollout.Result = result
 		return s
 	}
+	answering := at(rollout.Progressing, 0, 10, rollout.Hold, policy.KindBlind)
+	answering.Rollout.Latest.Answering = 1
 	closed := func(kind policy.GateKind, stage policy.Stage) policy.Gate {
 		return policy.Gate{Kind: kind, Stages: []policy.Stage{stage}, Why: "the gate's reason"}
 	}
@@ -58,6 +60,7 @@ func TestTheFirstSightSaysHowItStandsAndWhatComesNext(t *testing.T) {
 		"passed":                          {at(rollout.Progressing, 25, 50, rollout.Pass, policy.KindStepDone), good, "Going well at 25 %", "raises its traffic to 50 %", "hold abort"},
 		"passed the last step":            {at(rollout.WaitingPromotion, 50, 100, rollout.Pass, policy.KindStepDone), good, "Going well at 50 %", "promotes the release", "hold abort"},
 		"held for a reason":               {at(rollout.Progressing, 25, 50, rollout.Hold, policy.KindOverLimit), waits, "Held at 25 %", "stays at 25 %", "hold abort"},
+		"pods answer, and nobody counts":  {answering, waits, "Held before traffic", "send the service one request", "hold abort"},
 		"blind with traffic":              {at(rollout.Progressing, 25, 50, rollout.Hold, policy.KindBlind), waits, "Held at 25 %", "stays at 25 %", "hold abort"},
 		"failed":                          {at(rollout.Progressing, 25, 50, rollout.Fail, policy.KindSLO), bad, "Going back", "sends all traffic back to 1 (s)", ""},
 		"aborted a moment ago":            {said(at(rollout.Progressing, 25, 50, rollout.Pass, policy.KindStepDone), rollout.Abort), bad, "Going back", "sends all traffic back", ""},

@@ -101,6 +101,8 @@ func (c *Client) Available(ctx context.Context, namespace, name string, patience
 
 // trouble is why containers of a Deployment do not run, or why a pod has no node, each reason once; "" when nobody says.
 func (c *Client) trouble(ctx context.Context, namespace, name string) string {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
 	d, err := c.core.AppsV1().Deployments(namespace).Get(ctx, name, metav1.GetOptions{})
 	if err != nil {
 		return ""
