@@ -208,10 +208,10 @@ func (c settleCmd) step(ctx context.Context, r *settle.Release, after time.Durat
 	case next == settle.Abort && c.DryRun:
 		return "its rollout " + now.Rollout.ID + " would be aborted", nil
 	case next == settle.Abort:
-		if err := c.abort(ctx, now.Rollout.ID); err != nil {
+		r.Aborted, err = c.abort(ctx, now.Rollout.ID)
+		if err != nil {
 			return "", retried(err)
 		}
-		r.Aborted = true
 	}
 	if next == settle.Back || next == settle.Leave {
 		return why, nil
@@ -219,14 +219,15 @@ func (c settleCmd) step(ctx context.Context, r *settle.Release, after time.Durat
 	return "", fmt.Errorf("%w: %s: %s", settle.ErrUnderWay, c.Canary, now.Text)
 }
 
-// abort sends a rollout back. One that is on its way back already needs nothing.
-func (c settleCmd) abort(ctx context.Context, rollout string) error {
+// abort sends a rollout back. One that is on its way back already needs nothing, and one that has ended since it was looked at is
+// to be looked at again.
+func (c settleCmd) abort(ctx context.Context, rollout string) (back bool, err error) {
 	var answer json.RawMessage
-	err := c.call(ctx, http.MethodPost, "/api/v1/rollouts/"+url.PathEscape(rollout)+"/abort", map[string]string{"why": "the pipeline was cancelled or failed"}, &answer)
-	if no := (refusal{}); errors.As(err, &no) && no.status == http.StatusConflict {
-		return nil
+	err = c.call(ctx, http.MethodPost, "/api/v1/rollouts/"+url.PathEscape(rollout)+"/abort", map[string]string{"why": "the pipeline was cancelled or failed"}, &answer)
+	if no := (refusal{}); errors.As(err, &no) && (no.status == http.StatusConflict || no.status == http.StatusNotFound) {
+		return no.status == http.StatusConflict, nil
 	}
-	return err
+	return err == nil, err
 }
 
 // quiet is how the Canary stands once nothing is under way, or why the release must stay as it is.

@@ -4,6 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -153,6 +157,36 @@ func TestSettleSendsBackWhatMustNotStay(t *testing.T) {
 			}
 			<-ended
 		})
+	}
+}
+
+// What is under way when it is looked at may be over when it is to be aborted.
+func TestSettleOfARolloutThatEndsBeforeItsAbort(t *testing.T) {
+	log := withHelm(t)
+	t.Setenv("HELM_HISTORY", `[{"revision":2,"status":"superseded"},{"revision":3,"status":"deployed"}]`)
+	g := newGatekeeper(t)
+	g.flows("v2", 0)
+	w := g.wait(t.Context())
+	w.until(" 10 %  ")
+	refused := 0
+	through := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: g.address})
+	through.ModifyResponse = func(resp *http.Response) error {
+		if resp.Request.Method == http.MethodPost {
+			refused = resp.StatusCode
+		}
+		return nil
+	}
+	door := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost { // the abort
+			g.rests(rollout.Failed)
+			w.ends(2, "")
+		}
+		through.ServeHTTP(rw, r)
+	}))
+	t.Cleanup(door.Close)
+	code, said, back := g.settle(log, "--server", door.URL, "--deploy-id", "v2", "--token", "a-pipeline's-token")
+	if code != 0 || back != "rollback shop 2 --namespace demo" || refused != http.StatusNotFound {
+		t.Errorf("exit %d, helm %q, the abort was answered %d:\n%s", code, back, refused, said)
 	}
 }
 
