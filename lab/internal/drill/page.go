@@ -47,7 +47,7 @@ const (
 	scrape   = 5 * time.Second  // of Prometheus
 	evaluate = 5 * time.Second  // of the accelerated rules
 	grouped  = 15 * time.Second // alerts that Alertmanager tells together
-	margin   = 5 * time.Second  // of a machine that does all of it at once
+	margin   = 10 * time.Second // of a machine that does all of it at once
 )
 
 // Page is what became of an outage. All figures are seconds: the first five since its beginning, the others since its end.

@@ -105,9 +105,9 @@ func TestWindowsOfAPage(t *testing.T) {
 	}{
 		"all in time":             {func(*moments) {}, ""},
 		"it fires too early":      {func(m *moments) { m.fired = after(40) }, "the quick page fired"},
-		"it fires too late":       {func(m *moments) { m.fired, m.told = after(75), after(76) }, "the quick page fired"},
-		"people are told late":    {func(m *moments) { m.told = after(80) }, "people were told"},
-		"the gate closes late":    {func(m *moments) { m.held = after(40) }, "gate closed"},
+		"it fires too late":       {func(m *moments) { m.fired, m.told = after(80), after(81) }, "the quick page fired"},
+		"people are told late":    {func(m *moments) { m.told = after(85) }, "people were told"},
+		"the gate closes late":    {func(m *moments) { m.held = after(50) }, "gate closed"},
 		"nobody hears of the end": {func(m *moments) { m.over = after(120) }, "people heard that it is over"},
 		"the gate stays closed":   {func(m *moments) { m.opened = after(180) }, "the gate opened again"},
 		"it is over too early":    {func(m *moments) { m.over = after(60) }, "people heard that it is over"},
